@@ -1,0 +1,46 @@
+import { parseChainId, parseEvmAddress, type ChainId, type EvmAddress } from '@settlement/kernel/address';
+import type { TokenSymbol } from '@settlement/kernel/money';
+import { z } from 'zod';
+import { jsonVariable } from './environment';
+
+const chainId = z.string().transform((text, context): ChainId => {
+  const result = parseChainId(text);
+  if (result.ok) return result.value;
+  context.addIssue({ code: 'custom', message: result.issues[0]?.message ?? 'expected a CAIP-2 chain id' });
+  return z.NEVER;
+});
+
+const address = z.string().transform((text, context): EvmAddress => {
+  const result = parseEvmAddress(text);
+  if (result.ok) return result.value;
+  context.addIssue({ code: 'custom', message: result.issues[0]?.message ?? 'expected an address' });
+  return z.NEVER;
+});
+
+const tokenConfig = z.strictObject({
+  symbol: z.string().regex(/^[A-Z][A-Z0-9.]{0,15}$/).transform((text) => text as TokenSymbol),
+  address,
+  decimals: z.number().int().min(0).max(36),
+  /** EIP-712 domain of the token, as its `name()` and `version()` answer. */
+  eip712Name: z.string().min(1),
+  eip712Version: z.string().min(1),
+});
+
+const chainConfig = z.strictObject({
+  chainId,
+  /** Test keys see test chains only, live keys live ones. */
+  mode: z.enum(['test', 'live']),
+  rpcUrls: z.array(z.url({ protocol: /^https?$/ })).min(1),
+  vaultAddress: address,
+  /** Blocks on top of a transaction's block before it counts as final. */
+  finalityDepth: z.number().int().min(0).max(1_000),
+  /** Expected time between blocks; paces polling. */
+  blockTimeMs: z.number().int().positive(),
+  tokens: z.array(tokenConfig).min(1),
+});
+
+export type TokenConfig = z.output<typeof tokenConfig>;
+export type ChainConfig = z.output<typeof chainConfig>;
+
+/** The variable `CHAINS`: a JSON array of chains. */
+export const chainsVariable = jsonVariable(z.array(chainConfig).min(1));

@@ -1,0 +1,39 @@
+import { z } from 'zod';
+import { jsonVariable, portVariable, positiveInteger } from './environment';
+
+const partitionShard = z.strictObject({
+  /** Which partitions this database holds. */
+  partitions: z.array(z.number().int().min(0)).min(1),
+  url: z.string().min(1),
+});
+
+/** What every service is configured with. Spread into the service's own schema: `z.object({ ...serviceVariables, … })`. */
+export const serviceVariables = {
+  REGION: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/).default('local'),
+  EPOCH: z.coerce.bigint('expected a whole number').min(1n).default(1n),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  OPS_HOST: z.string().default('127.0.0.1'),
+  /** Health and metrics; 0 takes a free port. */
+  OPS_PORT: portVariable.default(0),
+  GRPC_HOST: z.string().default('127.0.0.1'),
+  GRPC_PORT: portVariable.default(0),
+  /** The service's own database: event store, watermarks and read models. */
+  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'expected postgres://…'),
+  DATABASE_POOL_MAX: positiveInteger.default(12),
+  /** How many partitions the log has; fixed once the database has been migrated. */
+  PARTITIONS: positiveInteger.max(1_024).default(4),
+  /** JSON, when the partitions are spread over several databases; `DATABASE_URL` then holds watermarks and read models. */
+  PARTITION_MAP: jsonVariable(z.array(partitionShard).min(1)).optional(),
+  FEED: z.enum(['postgres', 'kafka']).default('postgres'),
+  KAFKA_BROKERS: z.string().transform((text) => text.split(',').map((broker) => broker.trim())).optional(),
+  /** JSON object: the read-only database of each service whose facts are read (Postgres feed). */
+  FEED_DATABASES: jsonVariable(z.record(z.string(), z.string())).optional(),
+  /** Spans as JSON lines into this file; without it and without an OTLP endpoint spans are not exported. */
+  TRACE_FILE: z.string().optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional(),
+  /** How long a stop may take before connections are cut. */
+  SHUTDOWN_TIMEOUT_MS: positiveInteger.default(10_000),
+} as const;
+
+export const serviceSchema = z.object(serviceVariables);
+export type ServiceConfig = z.output<typeof serviceSchema>;

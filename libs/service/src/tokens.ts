@@ -1,0 +1,15 @@
+/** Injection tokens of what every service is given. Nest injects by these alone; no reflection on types. */
+export const CONFIG = Symbol('CONFIG');
+export const LOGGER = Symbol('LOGGER');
+export const CLOCK = Symbol('CLOCK');
+export const RANDOMNESS = Symbol('RANDOMNESS');
+export const IDS = Symbol('IDS');
+/** The service's own log (`EventStore`). */
+export const EVENT_STORE = Symbol('EVENT_STORE');
+/** `pg` pool on the service's own database, for watermarks and read models. */
+export const DATABASE = Symbol('DATABASE');
+/** Other services' facts (`EventFeed`). */
+export const FEED = Symbol('FEED');
+export const HEALTH = Symbol('HEALTH');
+/** prom-client registry. */
+export const METRICS = Symbol('METRICS');
