@@ -19,8 +19,8 @@ const programs = {
   feed: 'libs/feed/src/cli/feed.ts',
   bench: 'tools/bench.ts',
   test: 'tools/test.ts',
-  lint: 'tools/lint.ts',
-  typecheck: 'tools/typecheck.ts',
+  lint: 'tools/lint-command.ts',
+  typecheck: 'tools/typecheck-command.ts',
 };
 
 const say = (text) => process.stderr.write(`${text}\n`);
