@@ -1,0 +1,51 @@
+import { OperationalError } from '@settlement/kernel/errors';
+
+/**
+ * COMMIT was sent and its outcome is not known: the connection broke, the wait for replicas was cancelled, or the caller's
+ * patience ended first. Repeat the append with the same command id; never take it as done and never as not done.
+ */
+export class AppendOutcomeUnknown extends OperationalError {
+  override readonly name = 'AppendOutcomeUnknown';
+
+  constructor(reason: string, options?: { readonly cause?: unknown }) {
+    super('APPEND_OUTCOME_UNKNOWN', `the append may or may not have been committed: ${reason}`, 'unknown', options);
+  }
+}
+
+/** This region's epoch is over: another region writes now. Nothing was written, and nothing will be until a restart with a new epoch. */
+export class StaleEpoch extends OperationalError {
+  override readonly name = 'StaleEpoch';
+
+  constructor(
+    readonly ownEpoch: bigint,
+    readonly storedEpoch: bigint,
+  ) {
+    super('STALE_EPOCH', `this process holds epoch ${ownEpoch}, the log stands at epoch ${storedEpoch}`, 'not-done');
+  }
+}
+
+/** Events are missing between the consumer's watermark and what was delivered. Nothing was applied; read again from the watermark. */
+export class FeedGap extends OperationalError {
+  override readonly name = 'FeedGap';
+
+  constructor(
+    readonly consumer: string,
+    readonly feedSource: string,
+    readonly partition: number,
+    readonly watermark: bigint,
+    readonly firstDelivered: bigint,
+  ) {
+    super('FEED_GAP', `${consumer} stands at ${feedSource}/${partition}@${watermark} and was handed position ${firstDelivered}`, 'not-done');
+  }
+}
+
+/** SQLSTATE of an error that Postgres reported, undefined for anything else such as a broken socket. */
+export function sqlState(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error) || !('severity' in error)) return undefined;
+  return typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code) ? error.code : undefined;
+}
+
+/** An append or transaction that certainly left nothing behind. */
+export function notDone(code: string, message: string, cause?: unknown): OperationalError {
+  return new OperationalError(code, cause instanceof Error ? `${message}: ${cause.message}` : message, 'not-done', { cause });
+}
