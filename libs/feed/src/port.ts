@@ -25,11 +25,25 @@ export interface FeedSubscription {
    * event does not follow its watermark. Any other error: the adapter delivers again from the watermark, with back-off.
    */
   handle(partition: number, events: readonly RecordedEvent[]): Promise<void>;
+  /** Told after each delivery and whenever the source's head was looked at. */
+  onLag?(partition: number, lag: FeedLag): void;
+  /** Told of each refused gap; `lost` when the missing events are not in the source any more. */
+  onGap?(partition: number, gap: { readonly watermark: bigint; readonly lost: boolean }): void;
+}
+
+export interface FeedLag {
+  /** Held by the source and not handled yet. On Kafka repeated records count as well. */
+  readonly events: number;
+  /** Age of the oldest event not handled, 0 when there is none. */
+  readonly seconds: number;
 }
 
 export interface RunningSubscription {
   /** Ends after the batch in hand is committed; no delivery afterwards. */
   stop(): Promise<void>;
-  /** Resolves once everything that the source held at the time of the call has been handled. */
+  /**
+   * Resolves once everything that the source held at the time of the call has been handled. On Kafka the source is the topic:
+   * events that the relay has not published yet do not count.
+   */
   caughtUp(): Promise<void>;
 }
