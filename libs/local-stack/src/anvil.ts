@@ -1,0 +1,149 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { OperationalError } from '@settlement/kernel/errors';
+import { repositoryRoot } from '../../../tools/repository-root';
+
+export interface AnvilOptions {
+  /** A block each so many milliseconds, or a block a transaction. Anvil's clock runs ahead of the wall's when blocks come faster than one a second. */
+  readonly blockTimeMs?: number | 'instant';
+  readonly chainId?: number;
+  /** Default: a free one. */
+  readonly port?: number;
+  /** How many of the well-known development accounts are funded. */
+  readonly accounts?: number;
+  /** Blocks in an epoch: `finalized` lies two epochs behind `latest`, `safe` one. */
+  readonly slotsInAnEpoch?: number;
+  /** Keeps the chain in this file: loaded at the start, written every few seconds and at the end. */
+  readonly statePath?: string;
+}
+
+export interface Anvil {
+  readonly rpcUrl: string;
+  readonly chainId: number;
+  readonly port: number;
+  readonly pid: number;
+  /** Ends it, writing the state first when it is kept. */
+  stop(): Promise<void>;
+}
+
+/** The mnemonic that every development chain shares: its keys are public, never put value behind them. */
+export const DEV_MNEMONIC = 'test test test test test test test test test test test junk';
+
+/** Fits three full transactions of EIP-7825's size and is what mainnet has. */
+const BLOCK_GAS_LIMIT = 60_000_000;
+
+const START_TIMEOUT_MS = 20_000;
+const STOP_TIMEOUT_MS = 5_000;
+
+function binary(): string {
+  const arch = process.arch === 'x64' ? 'amd64' : process.arch;
+  const require = createRequire(join(repositoryRoot, 'package.json'));
+  return join(dirname(require.resolve(`@foundry-rs/anvil-${process.platform}-${arch}/package.json`)), 'bin/anvil');
+}
+
+export async function freePort(): Promise<number> {
+  return await new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port'))));
+    });
+  });
+}
+
+/** Starts an EVM node and answers when it answers. It ends with this process, also when that is killed (Linux: parent-death signal). */
+export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
+  const { blockTimeMs = 'instant', chainId = 31337, accounts = 10, slotsInAnEpoch = 1, statePath } = options;
+  const port = options.port ?? (await freePort());
+  const cache = await mkdtemp(join(tmpdir(), 'settlement-anvil-'));
+  const args = [
+    '--quiet',
+    ...['--host', '127.0.0.1', '--port', String(port), '--chain-id', String(chainId)],
+    ...['--accounts', String(accounts), '--balance', '1000000', '--mnemonic', DEV_MNEMONIC],
+    ...['--slots-in-an-epoch', String(slotsInAnEpoch), '--gas-limit', String(BLOCK_GAS_LIMIT)],
+    // A transaction above EIP-7825's 16,777,216 gas must fail here as it would on a real chain.
+    '--enable-tx-gas-limit',
+    // Its default order (fees) stays: with `--order fifo`, anvil 1.7.1 leaves transactions whose nonces arrived out of order in its pool.
+    '--no-request-size-limit',
+    ...['--cache-path', cache],
+    ...(blockTimeMs === 'instant' ? [] : ['--block-time', String(blockTimeMs / 1000)]),
+    ...(statePath === undefined ? [] : ['--state', statePath, '--state-interval', '5']),
+  ];
+  const path = binary();
+  const [command, argv] = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', ['--pdeathsig', 'KILL', path, ...args]] : [path, args];
+  // Its home would otherwise collect states of past blocks for ever.
+  const child = spawn(command, argv, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, HOME: cache, RUST_LOG: 'off' } });
+  let complaint = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaint = (complaint + text).slice(-2_000);
+  });
+  const kill = (): void => {
+    child.kill('SIGKILL');
+  };
+  process.once('exit', kill);
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve());
+    child.once('error', (error) => {
+      complaint += error.message;
+      resolve();
+    });
+  });
+  const cleanUp = async (): Promise<void> => {
+    process.off('exit', kill);
+    await rm(cache, { recursive: true, force: true });
+  };
+
+  const rpcUrl = `http://127.0.0.1:${port}`;
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  for (;;) {
+    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
+      await cleanUp();
+      throw new OperationalError('ANVIL_NOT_STARTED', `anvil ended before it answered: ${complaint.trim()}`, 'not-done');
+    }
+    if (await answers(rpcUrl, chainId)) break;
+    if (Date.now() > deadline) {
+      kill();
+      await exited;
+      await cleanUp();
+      throw new OperationalError('ANVIL_NOT_STARTED', `anvil did not answer within ${START_TIMEOUT_MS} ms: ${complaint.trim()}`, 'not-done');
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
+  return {
+    rpcUrl,
+    chainId,
+    port,
+    pid: child.pid,
+    async stop() {
+      // SIGINT is what makes it write its state.
+      child.kill('SIGINT');
+      const late = setTimeout(kill, STOP_TIMEOUT_MS);
+      await exited;
+      clearTimeout(late);
+      await cleanUp();
+    },
+  };
+}
+
+async function answers(rpcUrl: string, chainId: number): Promise<boolean> {
+  try {
+    const response = await fetch(rpcUrl, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'eth_chainId', params: [] }),
+      signal: AbortSignal.timeout(1_000),
+    });
+    const body = (await response.json()) as { result?: string };
+    return Number(body.result) === chainId;
+  } catch {
+    // Not listening yet: the caller asks again until its deadline.
+    return false;
+  }
+}
