@@ -12,7 +12,13 @@ export interface Append {
   readonly expectedVersion: ExpectedVersion;
   /** Repeating an append with the same command id answers the first result, after a durable write of its own. */
   readonly commandId: string;
+  /** Empty: a barrier. It checks the version and resolves after a replicated write, so that *already true* is proved durable. */
   readonly events: readonly EncodedEvent[];
+  /**
+   * Stands on the append before it, in the same call, to the same stream: it conflicts unless that one was appended. Without
+   * this, a version that fits by chance would let through what was decided on a state that never came to be.
+   */
+  readonly chained?: boolean;
   /** W3C traceparent; empty or absent when not traced. */
   readonly traceparent?: string;
 }
@@ -66,6 +72,11 @@ export interface EventStore {
   readPartition(partition: number, after: bigint, limit: number): Promise<readonly RecordedEvent[]>;
   /** Position of the partition's last event, 0n when empty. */
   head(partition: number): Promise<bigint>;
-  /** Calls back after each local commit that advanced a partition; a catch-up signal only, may be lost. Returns unsubscribe. */
+  /** A read outside any transaction, on the database that holds `partition` (default 0). int8 comes as bigint, numeric as text. */
+  query<Row extends Record<string, unknown>>(text: string, values?: readonly unknown[], partition?: number): Promise<readonly Row[]>;
+  /**
+   * Calls back when a partition has advanced: at once after a commit of this process, within a poll's interval after one of
+   * another. A catch-up signal only, may be lost or doubled. Returns unsubscribe.
+   */
   onAdvance(listener: (partition: number, head: bigint) => void): () => void;
 }

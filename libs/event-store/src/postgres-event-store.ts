@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { invariant, InvariantViolated } from '@settlement/kernel/errors';
+import { invariant, InvariantViolated, OperationalError } from '@settlement/kernel/errors';
 import type { Clock } from '@settlement/kernel/time';
 import { assertWithinLimits } from './append-limits';
 import { connectionConfig, isUnreplicatedNotice } from './connection';
@@ -33,9 +33,11 @@ export interface EventStoreLimits extends GroupCommitLimits {
   readonly transactionsMax: number;
   /** Connections for reads: apart, so that hanging commits never stop a reader. */
   readonly readersMax: number;
+  /** How often heads are looked at for commits of other processes, while somebody listens. One query a database. */
+  readonly headPollMs: number;
 }
 
-const DEFAULT_LIMITS: EventStoreLimits = { ...DEFAULT_GROUP_COMMIT, transactionsMax: 8, readersMax: 4 };
+const DEFAULT_LIMITS: EventStoreLimits = { ...DEFAULT_GROUP_COMMIT, transactionsMax: 8, readersMax: 4, headPollMs: 100 };
 
 /** Four partitions in one database: what a service starts with. */
 export function singleDatabase(url: string, partitions = 4): PartitionMap {
@@ -43,8 +45,6 @@ export function singleDatabase(url: string, partitions = 4): PartitionMap {
 }
 
 export interface PostgresEventStore extends EventStore {
-  /** A read outside any transaction, on the database that holds `partition` (default 0). int8 comes as bigint, numeric as text. */
-  query<Row extends Record<string, unknown>>(text: string, values?: readonly unknown[], partition?: number): Promise<readonly Row[]>;
   /** Whether two partitions stand in the same database, so that one transaction can hold both. */
   sameDatabase(a: number, b: number): boolean;
   /** Commits that hang now, over all databases: a metric and a readiness signal. */
@@ -229,12 +229,19 @@ class Store implements PostgresEventStore {
   private readonly databases: readonly Database[];
   private readonly byPartition: readonly Database[];
   private readonly listeners = new Set<(partition: number, head: bigint) => void>();
+  private readonly signalled = new Map<number, bigint>();
+  private readonly closing = new AbortController();
+  private polling: Promise<void> | undefined;
+  private readonly clock: Clock;
+  private readonly headPollMs: number;
 
   constructor(
     options: EventStoreOptions,
     readonly partitions: number,
   ) {
     this.source = options.source;
+    this.clock = options.clock;
+    this.headPollMs = options.limits?.headPollMs ?? DEFAULT_LIMITS.headPollMs;
     const writer: WriterIdentity = {
       source: options.source,
       region: options.region,
@@ -244,7 +251,7 @@ class Store implements PostgresEventStore {
     };
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
     const onCommitted = (heads: ReadonlyMap<number, bigint>): void => {
-      for (const listener of this.listeners) for (const [partition, head] of heads) listener(partition, head);
+      for (const [partition, head] of heads) this.signal(partition, head);
     };
     this.databases = options.partitionMap.map((entry) => new Database(entry.url, entry.partitions, writer, limits, onCommitted));
     this.byPartition = Array.from({ length: partitions }, (_, id) => {
@@ -334,7 +341,33 @@ class Store implements PostgresEventStore {
 
   onAdvance(listener: (partition: number, head: bigint) => void): () => void {
     this.listeners.add(listener);
+    this.polling ??= this.pollHeads();
     return () => this.listeners.delete(listener);
+  }
+
+  private signal(partition: number, head: bigint): void {
+    if (head <= (this.signalled.get(partition) ?? 0n)) return;
+    this.signalled.set(partition, head);
+    for (const listener of this.listeners) listener(partition, head);
+  }
+
+  /** One query a database for all consumers of this store, however many they are. */
+  private async pollHeads(): Promise<void> {
+    while (!this.closing.signal.aborted && this.listeners.size > 0) {
+      await Promise.all(
+        this.databases.map(async (database) => {
+          try {
+            const rows = await database.read<{ id: number; head: bigint }>('SELECT id, head FROM event_store.partition', []);
+            for (const row of rows) this.signal(row.id, row.head);
+          } catch (error) {
+            // The signal may be lost by contract; whoever reads or appends meets the same failure and reports it.
+            if (!(error instanceof OperationalError)) throw error;
+          }
+        }),
+      );
+      await this.clock.sleep(this.headPollMs, this.closing.signal);
+    }
+    this.polling = undefined;
   }
 
   query<Row extends Record<string, unknown>>(text: string, values: readonly unknown[] = [], partition = 0): Promise<readonly Row[]> {
@@ -350,6 +383,9 @@ class Store implements PostgresEventStore {
   }
 
   async close(): Promise<void> {
+    this.closing.abort();
+    this.listeners.clear();
+    await this.polling;
     await Promise.all(this.databases.map((database) => database.close()));
   }
 

@@ -57,8 +57,9 @@ export function resolveAppends(state: LogState, appends: readonly Append[], cont
   const partitions = new Map(state.partitions);
   const heads = new Map<number, PartitionHead>();
   const events: NewEvent[] = [];
+  const outcomes = new Map<string, AppendResult['outcome']>();
 
-  const results = appends.map((append): AppendResult => {
+  const resolveOne = (append: Append): AppendResult => {
     const { streamId, commandId, expectedVersion } = append;
     const partition = context.partitionOf(streamId);
     const before = partitions.get(partition);
@@ -71,7 +72,8 @@ export function resolveAppends(state: LogState, appends: readonly Append[], cont
       return { outcome: 'repeated', streamId, partition, ...first };
     }
     const actualVersion = versions.get(streamId) ?? 0n;
-    if (expectedVersion !== 'any' && actualVersion !== (expectedVersion === 'must-not-exist' ? 0n : expectedVersion)) {
+    const brokenChain = append.chained === true && outcomes.get(streamId) !== 'appended';
+    if (brokenChain || (expectedVersion !== 'any' && actualVersion !== (expectedVersion === 'must-not-exist' ? 0n : expectedVersion))) {
       return { outcome: 'conflict', streamId, expectedVersion, actualVersion };
     }
 
@@ -109,6 +111,11 @@ export function resolveAppends(state: LogState, appends: readonly Append[], cont
     versions.set(streamId, streamVersion);
     if (append.events.length > 0) commands.set(key, { streamVersion, position: head });
     return { outcome: 'appended', streamId, partition, streamVersion, position: head };
+  };
+  const results = appends.map((append) => {
+    const result = resolveOne(append);
+    outcomes.set(append.streamId, result.outcome);
+    return result;
   });
   return { results, events, heads };
 }
