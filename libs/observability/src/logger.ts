@@ -1,10 +1,9 @@
 import { context, trace } from '@opentelemetry/api';
 import { pino, type Logger } from 'pino';
+import { activePayment } from './payment-context';
+import { fieldsWithoutSecrets } from './without-secrets';
 
 export type { Logger } from 'pino';
-
-/** Field names whose values never reach a log line, at any depth that services log at. */
-const secretFields = ['authorization', 'secret', 'password', 'apiKey', 'privateKey', 'adminToken', 'raw', 'signature', 'name'];
 
 export interface LoggerOptions {
   readonly service: string;
@@ -13,21 +12,33 @@ export interface LoggerOptions {
   readonly level: string;
 }
 
-/** JSON lines on standard output with service, region, epoch and, inside a span, its trace; secrets are removed. */
+/**
+ * JSON lines on standard output with service, region, epoch and, inside a span, its trace, inside `withPayment` the payment;
+ * secrets are removed.
+ */
 export function createLogger(options: LoggerOptions, destination?: NodeJS.WritableStream): Logger {
-  return pino(
+  const logger: Logger = pino(
     {
       level: options.level,
       base: { service: options.service, region: options.region, epoch: options.epoch.toString() },
       timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-      redact: { paths: secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: '[removed]' },
-      serializers: { err: pino.stdSerializers.err },
+      formatters: { level: (label) => ({ level: label }), log: fieldsWithoutSecrets },
+      // `fieldsWithoutSecrets` has made a plain object of it already; pino would take that for another error.
+      serializers: { err: (error: unknown) => error },
       mixin() {
         const span = trace.getSpanContext(context.active());
-        return span === undefined ? {} : { trace_id: span.traceId, span_id: span.spanId };
+        const payment = activePayment();
+        return { ...(span && { trace_id: span.traceId, span_id: span.spanId }), ...(payment !== undefined && { payment }) };
       },
     },
     ...(destination === undefined ? [] : [destination]),
   );
+  // pino does not hand a child's own fields to the formatter above. Children inherit this from their parent.
+  const child = logger.child;
+  Object.defineProperty(logger, 'child', {
+    value(this: Logger, fields: object, options?: Parameters<typeof child>[1]): Logger {
+      return child.call(this, fieldsWithoutSecrets(fields), options);
+    },
+  });
+  return logger;
 }
