@@ -17,7 +17,7 @@ export interface LoggerOptions {
  * secrets are removed.
  */
 export function createLogger(options: LoggerOptions, destination?: NodeJS.WritableStream): Logger {
-  const logger: Logger = pino(
+  const logger = pino<never>(
     {
       level: options.level,
       base: { service: options.service, region: options.region, epoch: options.epoch.toString() },
