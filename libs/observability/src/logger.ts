@@ -1,5 +1,5 @@
 import { context, trace } from '@opentelemetry/api';
-import { pino, type Logger } from 'pino';
+import { pino, type Bindings, type ChildLoggerOptions, type Logger } from 'pino';
 import { activePayment } from './payment-context';
 import { fieldsWithoutSecrets } from './without-secrets';
 
@@ -17,7 +17,7 @@ export interface LoggerOptions {
  * secrets are removed.
  */
 export function createLogger(options: LoggerOptions, destination?: NodeJS.WritableStream): Logger {
-  const logger = pino<never>(
+  const logger = pino(
     {
       level: options.level,
       base: { service: options.service, region: options.region, epoch: options.epoch.toString() },
@@ -34,9 +34,9 @@ export function createLogger(options: LoggerOptions, destination?: NodeJS.Writab
     ...(destination === undefined ? [] : [destination]),
   );
   // pino does not hand a child's own fields to the formatter above. Children inherit this from their parent.
-  const child = logger.child;
+  const child: (this: Logger, fields: Bindings, options?: ChildLoggerOptions) => Logger = logger.child;
   Object.defineProperty(logger, 'child', {
-    value(this: Logger, fields: object, options?: Parameters<typeof child>[1]): Logger {
+    value(this: Logger, fields: Bindings, options?: ChildLoggerOptions): Logger {
       return child.call(this, fieldsWithoutSecrets(fields), options);
     },
   });
