@@ -1,0 +1,53 @@
+import type { Clock } from '@settlement/kernel/time';
+
+export interface PeriodicOptions {
+  readonly clock: Clock;
+  readonly intervalMs: number;
+  readonly turn: () => Promise<void>;
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** Turns that never overlap, a pause apart; a failed one is reported and the next comes all the same. */
+export class Periodic {
+  #stopped = new AbortController();
+  #pause = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+  #lastSuccessMs: number | undefined;
+
+  constructor(private readonly options: PeriodicOptions) {}
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  /** Ends the pause in hand: there is something to do. */
+  wake(): void {
+    this.#pause.abort();
+  }
+
+  /** Waits for the turn in hand. */
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#pause.abort();
+    await this.#running;
+  }
+
+  /** On the monotonic clock; undefined before the first success. */
+  get lastSuccessMs(): number | undefined {
+    return this.#lastSuccessMs;
+  }
+
+  async #run(): Promise<void> {
+    const { clock, intervalMs, turn, onFailure } = this.options;
+    while (!this.#stopped.signal.aborted) {
+      this.#pause = new AbortController();
+      try {
+        await turn();
+        this.#lastSuccessMs = clock.monotonicMs();
+      } catch (error) {
+        onFailure(error);
+      }
+      await clock.sleep(intervalMs, AbortSignal.any([this.#pause.signal, this.#stopped.signal]));
+    }
+  }
+}

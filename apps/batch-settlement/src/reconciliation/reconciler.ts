@@ -1,0 +1,210 @@
+import type { EventStore, Transaction } from '@settlement/event-store/port';
+import type { IdSource } from '@settlement/kernel/ids';
+import type { Clock } from '@settlement/kernel/time';
+import { appendAll, appendOf } from '../ledger/ledger.store';
+import type { BlockRef, ChainReader } from '../ports/chain-reader';
+import { breakChanges, type Comparison, type OpenBreak } from './break.policy';
+import { reconciliationHorizon, unpostedBlocks } from './horizon.policy';
+
+export interface ReconciledToken {
+  readonly chainId: string;
+  readonly symbol: string;
+  readonly address: string;
+  readonly finalityDepth: number;
+  readonly reader: ChainReader;
+}
+
+export interface ReconciliationResult {
+  readonly chainId: string;
+  readonly token: string;
+  readonly blockNumber: bigint;
+  readonly blockHash: string;
+  readonly ledgerVault: bigint;
+  /** Sum of the merchants' balances in the vault. */
+  readonly vaultBalance: bigint;
+  readonly tokenBalance: bigint;
+  readonly breaks: number;
+  /** Facts of newer final blocks are still on their way here. */
+  readonly catchingUp: boolean;
+}
+
+export interface ReconcilerOptions {
+  readonly store: EventStore;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  readonly tokens: readonly ReconciledToken[];
+  readonly graceSeconds: bigint;
+}
+
+/** How many blocks one look at the vault's movements covers; public nodes refuse more than about 10,000. */
+const BLOCKS_PER_LOOK_MAX = 5_000n;
+
+/**
+ * Compares, per token and as of one final block, what the ledger says the vault holds, what the vault says it owes to its
+ * merchants and what the token says the vault has (I4). The ledger's side counts postings up to that same block.
+ */
+export class Reconciler {
+  private running: Promise<readonly ReconciliationResult[]> | undefined;
+
+  constructor(private readonly options: ReconcilerOptions) {}
+
+  /** All tokens. Whoever asks while a comparison runs waits for a fresh one behind it. */
+  async reconcile(): Promise<readonly ReconciliationResult[]> {
+    const before = this.running;
+    const mine = (async () => {
+      // How the one before ended is its own caller's news.
+      await before?.catch(() => undefined);
+      const results: ReconciliationResult[] = [];
+      for (const token of this.options.tokens) results.push(await this.reconcileToken(token));
+      return results;
+    })();
+    this.running = mine;
+    return mine;
+  }
+
+  private async reconcileToken(token: ReconciledToken): Promise<ReconciliationResult> {
+    const { store, graceSeconds } = this.options;
+    const { chainId, symbol, address, reader, finalityDepth } = token;
+    const head = await reader.head();
+    const last = await this.lastBlock(chainId, symbol);
+    const deepest = head.number - BigInt(finalityDepth);
+    const finalNumber = deepest < 0n ? 0n : deepest;
+    // A chain shorter than what was compared before is another chain, or one that was reset: it is compared from its start.
+    const from = last !== undefined && last <= finalNumber ? last + 1n : 0n;
+    const to = finalNumber - from >= BLOCKS_PER_LOOK_MAX ? from + BLOCKS_PER_LOOK_MAX - 1n : finalNumber;
+    const movements = from > to ? [] : await reader.movements(address, from, to);
+    const posted = await this.postedBy(chainId, symbol, movements.map((m) => m.transactionHash));
+    const timestampSecondsOf = new Map<bigint, bigint>();
+    for (const number of unpostedBlocks(movements, posted)) timestampSecondsOf.set(number, (await reader.block(number)).timestampSeconds);
+    const finalized = await reader.block(to);
+    const horizon = reconciliationHorizon({ finalized, head, movements, posted, timestampSecondsOf, graceSeconds });
+    const at = horizon === to ? finalized : await reader.block(horizon < 0n ? 0n : horizon);
+
+    const merchants = await this.merchantKeys(chainId, symbol);
+    const holdings = await reader.holdings(address, merchants.map((m) => m.key), at);
+    return store.transact(0, async (tx) => {
+      const ledger = await ledgerAt(tx, chainId, symbol, at.number);
+      const vaultBalance = holdings.merchants.reduce((sum, balance) => sum + balance, 0n);
+      const comparisons: Comparison[] = [
+        { subject: 'token', ledger: ledger.vault, chain: holdings.token },
+        { subject: 'vault', ledger: ledger.vault, chain: vaultBalance },
+        ...merchants.map(({ merchantId }, i) => ({ subject: merchantId, ledger: ledger.merchants.get(merchantId) ?? 0n, chain: holdings.merchants[i] ?? 0n })),
+      ];
+      const breaks = await this.recordBreaks(tx, token, at, comparisons);
+      await tx.query(
+        `insert into ledger.reconciliation (chain_id, token, block_number, block_hash, ledger_vault, vault_balance, token_balance, reconciled_at_ns)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
+         on conflict (chain_id, token) do update set block_number = excluded.block_number, block_hash = excluded.block_hash,
+           ledger_vault = excluded.ledger_vault, vault_balance = excluded.vault_balance, token_balance = excluded.token_balance,
+           reconciled_at_ns = excluded.reconciled_at_ns`,
+        [chainId, symbol, at.number.toString(), at.hash, ledger.vault.toString(), vaultBalance.toString(), holdings.token.toString(), this.options.clock.nowNs().toString()],
+      );
+      return {
+        chainId,
+        token: symbol,
+        blockNumber: at.number,
+        blockHash: at.hash,
+        ledgerVault: ledger.vault,
+        vaultBalance,
+        tokenBalance: holdings.token,
+        breaks,
+        catchingUp: at.number < finalNumber,
+      };
+    });
+  }
+
+  private async lastBlock(chainId: string, token: string): Promise<bigint | undefined> {
+    const [row] = await this.options.store.transact(0, (tx) =>
+      tx.query<{ block_number: string }>('select block_number::text from ledger.reconciliation where chain_id = $1 and token = $2', [chainId, token]),
+    );
+    return row === undefined ? undefined : BigInt(row.block_number);
+  }
+
+  private async postedBy(chainId: string, token: string, hashes: readonly string[]): Promise<ReadonlyMap<string, bigint>> {
+    if (hashes.length === 0) return new Map();
+    const rows = await this.options.store.transact(0, (tx) =>
+      tx.query<{ transaction_hash: string; amount: string }>(
+        `select transaction_hash, sum(amount)::text as amount from ledger.posting
+          where account = 'vault' and chain_id = $1 and token = $2 and transaction_hash = any($3::text[]) group by 1`,
+        [chainId, token, hashes],
+      ),
+    );
+    return new Map(rows.map((row) => [row.transaction_hash, BigInt(row.amount)]));
+  }
+
+  private async merchantKeys(chainId: string, token: string): Promise<readonly { readonly merchantId: string; readonly key: string }[]> {
+    const rows = await this.options.store.transact(0, (tx) =>
+      tx.query<{ merchant_id: string; merchant_key: string }>(
+        `select distinct b.merchant_id, coalesce(m.merchant_key, a.merchant_key) as merchant_key
+           from (select distinct merchant_id from ledger.account_balance where chain_id = $1 and token = $2 and kind <> 'vault') b
+           left join ledger.merchant m using (merchant_id)
+           left join lateral (select merchant_key from ledger.accrual x where x.merchant_id = b.merchant_id limit 1) a on true
+          order by 1`,
+        [chainId, token],
+      ),
+    );
+    return rows.map((row) => ({ merchantId: row.merchant_id, key: row.merchant_key }));
+  }
+
+  /** Answers how many breaks are open afterwards. */
+  private async recordBreaks(tx: Transaction, token: ReconciledToken, at: BlockRef, comparisons: readonly Comparison[]): Promise<number> {
+    const { clock, ids } = this.options;
+    const { chainId, symbol } = token;
+    const rows = await tx.query<{ break_id: string; subject: string; ledger: string; chain: string }>(
+      `select break_id, subject, ledger_amount::text as ledger, chain_amount::text as chain from ledger.break
+        where chain_id = $1 and token = $2 and closed_at_ns = 0 for update`,
+      [chainId, symbol],
+    );
+    const open = rows.map((r): OpenBreak => ({ breakId: r.break_id, subject: r.subject, ledger: BigInt(r.ledger), chain: BigInt(r.chain) }));
+    const { opened, closed } = breakChanges(comparisons, open);
+    const nowNs = clock.nowNs();
+    const appends = [];
+    for (const { breakId } of closed) {
+      await tx.query('update ledger.break set closed_at_ns = $2 where break_id = $1', [breakId, nowNs.toString()]);
+      appends.push(appendOf(`break-${breakId}`, 1n, `close-${breakId}`, [{ type: 'BreakClosed', breakId, blockNumber: at.number, closedAtNs: nowNs }]));
+    }
+    for (const { subject, ledger, chain } of opened) {
+      const breakId = ids.next('brk');
+      await tx.query(
+        `insert into ledger.break (break_id, chain_id, token, subject, ledger_amount, chain_amount, block_number, block_hash, opened_at_ns)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+        [breakId, chainId, symbol, subject, ledger.toString(), chain.toString(), at.number.toString(), at.hash, nowNs.toString()],
+      );
+      appends.push(
+        appendOf(`break-${breakId}`, 'must-not-exist', `open-${breakId}`, [
+          {
+            type: 'BreakOpened',
+            breakId,
+            chainId,
+            token: symbol,
+            subject,
+            ledgerMinor: ledger.toString(),
+            chainMinor: chain.toString(),
+            blockNumber: at.number,
+            blockHash: at.hash,
+            openedAtNs: nowNs,
+          },
+        ]),
+      );
+    }
+    await appendAll(tx, appends);
+    return open.length - closed.length + opened.length;
+  }
+}
+
+/**
+ * The ledger as of a block: every posting whose fact stands at or before it. Moves inside the ledger carry block 0 and are
+ * all counted; they change no merchant's sum.
+ */
+async function ledgerAt(tx: Transaction, chainId: string, token: string, block: bigint) {
+  const rows = await tx.query<{ merchant_id: string; amount: string }>(
+    `select merchant_id, sum(amount)::text as amount from ledger.posting
+      where chain_id = $1 and token = $2 and block_number <= $3 group by merchant_id`,
+    [chainId, token, block.toString()],
+  );
+  const vault = rows.find((r) => r.merchant_id === '');
+  return {
+    vault: BigInt(vault?.amount ?? '0'),
+    merchants: new Map(rows.filter((r) => r.merchant_id !== '').map((r) => [r.merchant_id, -BigInt(r.amount)])),
+  };
+}

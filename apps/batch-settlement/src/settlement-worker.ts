@@ -1,0 +1,115 @@
+import { projectFeed, type RunningFeedConsumer } from '@settlement/feed/feed-consumer';
+import { storeDatabase } from '@settlement/feed/feed-database';
+import type { EventFeed } from '@settlement/feed/port';
+import type { EventStore } from '@settlement/event-store/port';
+import { OperationalError } from '@settlement/kernel/errors';
+import type { Clock } from '@settlement/kernel/time';
+import type { HealthRegistry } from '@settlement/observability/health';
+import type { Logger } from '@settlement/observability/logger';
+import type { Registry } from 'prom-client';
+import type { BatchProcess } from './batch/batch.process';
+import { GATEWAY_FACTS, gatewayFacts } from './gateway-facts';
+import { Periodic } from './periodic';
+import type { Reconciler } from './reconciliation/reconciler';
+import type { RefundProcess } from './refund/refund.process';
+import { RELAYER_FACTS, relayerFacts } from './relayer-facts';
+
+export interface WorkerOptions {
+  readonly store: EventStore;
+  readonly feed: EventFeed;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Registry;
+  readonly health: HealthRegistry;
+  readonly batches: BatchProcess;
+  readonly refunds: RefundProcess;
+  readonly reconciler: Reconciler;
+  readonly tickMs: number;
+  readonly reconcileIntervalMs: number;
+  readonly backoffNs: bigint;
+}
+
+/** Turns that fail for longer than this make the service unready: it would take requests that it cannot carry out. */
+const STALLED_MS = 60_000;
+
+/** Everything that runs without being asked: the two feeds, the batches and refunds on their way, reconciliation. */
+export class SettlementWorker {
+  readonly #tick: Periodic;
+  readonly #reconcile: Periodic;
+  #consumers: readonly RunningFeedConsumer[] = [];
+
+  constructor(private readonly options: WorkerOptions) {
+    const { clock, logger, batches, refunds, reconciler, tickMs, reconcileIntervalMs } = options;
+    this.#tick = new Periodic({
+      clock,
+      intervalMs: tickMs,
+      turn: async () => {
+        await batches.closeDue();
+        const failures: unknown[] = [];
+        await batches.advanceAll((batchId, error) => {
+          failures.push(error);
+          logger.warn({ err: error, batch: batchId }, 'a batch could not go on; it is tried again');
+        });
+        await refunds.advanceAll();
+        if (failures.length > 0) throw failures[0];
+      },
+      onFailure: (error) => {
+        // A peer that is away is expected and passes; the rest is a defect that somebody must see.
+        if (error instanceof OperationalError) logger.warn({ err: error }, 'batches and refunds wait');
+        else logger.error({ err: error }, 'batches and refunds failed');
+      },
+    });
+    this.#reconcile = new Periodic({
+      clock,
+      intervalMs: reconcileIntervalMs,
+      turn: async () => {
+        for (const r of await reconciler.reconcile()) {
+          const facts = { chain: r.chainId, token: r.token, block: r.blockNumber.toString(), breaks: r.breaks };
+          if (r.breaks > 0) logger.error(facts, 'ledger and chain differ');
+          else logger.debug(facts, 'ledger equals chain');
+        }
+      },
+      onFailure: (error) => {
+        logger.error({ err: error }, 'reconciliation could not find out');
+      },
+    });
+  }
+
+  async start(): Promise<void> {
+    const { store, feed, clock, logger, metrics, health, backoffNs } = this.options;
+    const shared = { feed, database: storeDatabase(store), clock, logger, metrics };
+    this.#consumers = [
+      await projectFeed({ ...shared, source: 'gateway', consumer: 'ledger', types: GATEWAY_FACTS, batchSizeMax: 500 }, gatewayFacts(clock)),
+      await projectFeed({ ...shared, source: 'relayer', consumer: 'outcomes', types: RELAYER_FACTS, batchSizeMax: 500 }, relayerFacts(store, clock, backoffNs)),
+    ];
+    const startedMs = clock.monotonicMs();
+    this.#tick.start();
+    this.#reconcile.start();
+    const fresh = (name: string, periodic: Periodic, limitMs: number, required: boolean): void => {
+      health.register(
+        name,
+        () => {
+          const ageMs = clock.monotonicMs() - (periodic.lastSuccessMs ?? startedMs);
+          return Promise.resolve(
+            ageMs <= limitMs ? { ok: true } : { ok: false, why: `no success for ${Math.round(ageMs / 1000)} s; the log says which peer or node is away` },
+          );
+        },
+        { required },
+      );
+    };
+    fresh('batches', this.#tick, STALLED_MS, false);
+    fresh('reconciliation', this.#reconcile, STALLED_MS + this.options.reconcileIntervalMs * 2, false);
+  }
+
+  wake(): void {
+    this.#tick.wake();
+  }
+
+  async caughtUp(): Promise<void> {
+    await Promise.all(this.#consumers.map((consumer) => consumer.caughtUp()));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#tick.stop(), this.#reconcile.stop(), ...this.#consumers.map((consumer) => consumer.stop())]);
+  }
+}
