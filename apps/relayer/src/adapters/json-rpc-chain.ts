@@ -1,0 +1,157 @@
+import type { JsonRpc, RpcRequest } from '@settlement/chain/rpc';
+import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
+import { OperationalError } from '@settlement/kernel/errors';
+import type { FeeObservation } from '../lane/fee.policy';
+import type { BroadcastOutcome, Broadcaster } from '../ports/broadcaster';
+import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog } from '../ports/chain-reader';
+
+/** One JSON-RPC endpoint as reader and broadcaster. Several endpoints become a further adapter of the same ports. */
+export class JsonRpcChain implements ChainReader, Broadcaster {
+  constructor(private readonly rpc: JsonRpc) {}
+
+  async chainId(): Promise<bigint> {
+    return quantity('eth_chainId', await this.rpc.call('eth_chainId', []));
+  }
+
+  async head(): Promise<ChainHead> {
+    const block = record('eth_getBlockByNumber', await this.rpc.call('eth_getBlockByNumber', ['latest', false]));
+    return {
+      number: quantity('number', block['number']),
+      hash: text('hash', block['hash']),
+      timestampS: quantity('timestamp', block['timestamp']),
+    };
+  }
+
+  async blockHashes(numbers: readonly bigint[]): Promise<ReadonlyMap<bigint, string | undefined>> {
+    const blocks = await this.#many(numbers.map((number) => ({ method: 'eth_getBlockByNumber', params: [hex(number), false] })));
+    return new Map(numbers.map((number, i) => [number, blocks[i] === null ? undefined : text('hash', record('eth_getBlockByNumber', blocks[i])['hash'])]));
+  }
+
+  async transactionCount(address: EvmAddress): Promise<bigint> {
+    return quantity('eth_getTransactionCount', await this.rpc.call('eth_getTransactionCount', [address, 'latest']));
+  }
+
+  async balanceWei(address: EvmAddress): Promise<bigint> {
+    return quantity('eth_getBalance', await this.rpc.call('eth_getBalance', [address, 'latest']));
+  }
+
+  async receipts(hashes: readonly string[]): Promise<ReadonlyMap<string, Receipt | undefined>> {
+    const answers = await this.#many(hashes.map((hash) => ({ method: 'eth_getTransactionReceipt', params: [hash] })));
+    return new Map(hashes.map((hash, i) => [hash, answers[i] === null ? undefined : receiptOf(record('eth_getTransactionReceipt', answers[i]))]));
+  }
+
+  async fees(): Promise<FeeObservation> {
+    const history = record('eth_feeHistory', await this.rpc.call('eth_feeHistory', ['0x5', 'latest', [50]]));
+    const baseFees = list('baseFeePerGas', history['baseFeePerGas']);
+    const rewards = history['reward'] === undefined || history['reward'] === null ? [] : list('reward', history['reward']);
+    return {
+      baseFeeWei: quantity('baseFeePerGas', baseFees[baseFees.length - 1]),
+      priorityFeesWei: rewards.map((reward) => quantity('reward', list('reward', reward)[0])),
+    };
+  }
+
+  async calls(requests: readonly CallRequest[]): Promise<readonly CallOutcome[]> {
+    const answers = await this.rpc.batch(
+      requests.map(({ from, to, data, gas }) => ({ method: 'eth_call', params: [{ from, to, data, gas: hex(gas) }, 'latest'] })),
+    );
+    return answers.map((answer): CallOutcome => {
+      if (answer.ok) return { ok: true, data: text('eth_call', answer.result) };
+      const data = revertData(answer.error.data);
+      // Code 3 is a revert (EIP-1474's successor in execution-apis); a node's own trouble says nothing about the call.
+      if (answer.error.code === 3 || data !== undefined || /revert/i.test(answer.error.message)) {
+        return { ok: false, data: data ?? '0x', message: answer.error.message };
+      }
+      throw new OperationalError('RPC_REFUSED', `eth_call: ${answer.error.message} (${answer.error.code})`, 'not-done');
+    });
+  }
+
+  async logs(filter: { readonly address: EvmAddress; readonly topics: readonly (string | null)[]; readonly fromBlock: bigint }) {
+    const answer = await this.rpc.call('eth_getLogs', [{ address: filter.address, topics: filter.topics, fromBlock: hex(filter.fromBlock), toBlock: 'latest' }]);
+    return list('eth_getLogs', answer).map((item) => {
+      const log = record('log', item);
+      return { ...logOf(log), transactionHash: text('transactionHash', log['transactionHash']) };
+    });
+  }
+
+  async broadcast(raws: readonly HexBytes[]): Promise<readonly BroadcastOutcome[]> {
+    try {
+      const answers = await this.rpc.batch(raws.map((raw) => ({ method: 'eth_sendRawTransaction', params: [raw] })));
+      return answers.map((answer) => (answer.ok ? { outcome: 'taken' } : outcomeOfRefusal(answer.error.message)));
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      // Not sent is certain only where the connection never stood; for the caller both mean: send the same bytes again.
+      return raws.map(() => ({ outcome: error instanceof OperationalError && error.outcome === 'not-done' ? 'refused' : 'unknown', why }));
+    }
+  }
+
+  async #many(requests: readonly RpcRequest[]): Promise<readonly unknown[]> {
+    if (requests.length === 0) return [];
+    const answers = await this.rpc.batch(requests);
+    return answers.map((answer, i) => {
+      if (answer.ok) return answer.result;
+      throw new OperationalError('RPC_REFUSED', `${requests[i]?.method ?? 'request'}: ${answer.error.message} (${answer.error.code})`, 'not-done');
+    });
+  }
+}
+
+/** The texts of geth, reth, Erigon, Nethermind, Besu and anvil; there is no code for these. */
+function outcomeOfRefusal(message: string): BroadcastOutcome {
+  if (/already known|already imported|known transaction|ALREADY_EXISTS|AlreadyKnown/i.test(message)) return { outcome: 'taken' };
+  if (/nonce too low|nonce is too low|OldNonce|invalid nonce/i.test(message)) return { outcome: 'used' };
+  return { outcome: 'refused', why: message };
+}
+
+function receiptOf(receipt: Readonly<Record<string, unknown>>): Receipt {
+  return {
+    transactionHash: text('transactionHash', receipt['transactionHash']),
+    blockNumber: quantity('blockNumber', receipt['blockNumber']),
+    blockHash: text('blockHash', receipt['blockHash']),
+    status: quantity('status', receipt['status']) === 1n ? 1 : 0,
+    gasUsed: quantity('gasUsed', receipt['gasUsed']),
+    gasPriceWei: quantity('effectiveGasPrice', receipt['effectiveGasPrice']),
+    logs: list('logs', receipt['logs']).map((log) => logOf(record('log', log))),
+  };
+}
+
+function logOf(log: Readonly<Record<string, unknown>>): ReceiptLog {
+  return {
+    address: text('address', log['address']).toLowerCase(),
+    topics: list('topics', log['topics']).map((topic) => text('topic', topic)),
+    data: text('data', log['data']),
+  };
+}
+
+/** geth gives the revert data as a string, others nest it once more. */
+function revertData(data: unknown): string | undefined {
+  if (typeof data === 'string' && /^0x[0-9a-fA-F]*$/.test(data)) return data;
+  if (typeof data === 'object' && data !== null && 'data' in data) return revertData(data.data);
+  return undefined;
+}
+
+function malformed(what: string): OperationalError {
+  return new OperationalError('RPC_MALFORMED', `the node's answer has no usable ${what}`, 'not-done');
+}
+
+function quantity(what: string, value: unknown): bigint {
+  if (typeof value !== 'string' || !/^0x[0-9a-fA-F]+$/.test(value)) throw malformed(what);
+  return BigInt(value);
+}
+
+function text(what: string, value: unknown): string {
+  if (typeof value !== 'string') throw malformed(what);
+  return value;
+}
+
+function list(what: string, value: unknown): readonly unknown[] {
+  if (!Array.isArray(value)) throw malformed(what);
+  return value as readonly unknown[];
+}
+
+function record(what: string, value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) throw malformed(what);
+  return value as Readonly<Record<string, unknown>>;
+}
+
+function hex(value: bigint): string {
+  return `0x${value.toString(16)}`;
+}

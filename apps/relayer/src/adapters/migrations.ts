@@ -1,0 +1,55 @@
+import type { Migration } from '@settlement/event-store/migrate';
+
+/** Working state and the read model of `GetIntents`; derived from the log, except `intent_claim`, which guards I2. */
+export const RELAYER_MIGRATIONS: readonly Migration[] = [
+  {
+    version: 1,
+    name: 'relayer-work',
+    sql: `
+CREATE SCHEMA IF NOT EXISTS relayer;
+
+CREATE TABLE relayer.intent (
+  intent_id        text PRIMARY KEY COLLATE "C",
+  chain_id         text NOT NULL,
+  -- Null while only a later fact about it has been seen: partitions are read independently of each other.
+  request          bytea,
+  -- What the chain lets happen once: payer and nonce, batch key, refund key.
+  once_key         text COLLATE "C",
+  accepted_at_ns   bigint NOT NULL DEFAULT 0,
+  traceparent      text NOT NULL DEFAULT '',
+  -- IntentState: 2 accepted, 5 final, 6 failed.
+  state            smallint NOT NULL,
+  reason           integer NOT NULL DEFAULT 0,
+  reverts          integer NOT NULL DEFAULT 0,
+  transaction_hash text NOT NULL DEFAULT '',
+  block_number     bigint NOT NULL DEFAULT 0
+);
+CREATE INDEX intent_open ON relayer.intent (chain_id) WHERE state = 2;
+CREATE INDEX intent_once ON relayer.intent (once_key) WHERE once_key IS NOT NULL;
+
+CREATE TABLE relayer.transaction (
+  transaction_id text PRIMARY KEY COLLATE "C",
+  stream_id      text NOT NULL COLLATE "C",
+  chain_id       text NOT NULL,
+  key_address    text NOT NULL,
+  nonce          bigint NOT NULL,
+  intent_ids     text[] NOT NULL,
+  open           boolean NOT NULL
+);
+CREATE UNIQUE INDEX transaction_nonce ON relayer.transaction (chain_id, key_address, nonce);
+CREATE INDEX transaction_open ON relayer.transaction (chain_id, key_address) WHERE open;
+
+CREATE TABLE relayer.watermark (
+  partition integer PRIMARY KEY,
+  position  bigint NOT NULL
+) WITH (fillfactor = 50);
+
+-- One row for each intent that a transaction has ever held; removed only when a transaction that reverted as a whole gives
+-- it back. Written in the plan's own transaction: an intent cannot be planned twice, whatever a process believes.
+CREATE TABLE relayer.intent_claim (
+  intent_id      text PRIMARY KEY COLLATE "C",
+  transaction_id text NOT NULL COLLATE "C"
+);
+`,
+  },
+];

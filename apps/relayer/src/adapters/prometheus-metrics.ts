@@ -1,0 +1,45 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { RelayerMetrics } from '../ports/relayer-metrics';
+
+export function prometheusMetrics(registry: Registry): RelayerMetrics {
+  const registers = [registry];
+  const waiting = new Gauge({ name: 'settlement_relayer_waiting_intents', help: 'Accepted intents that no transaction holds yet', labelNames: ['chain'], registers });
+  const oldest = new Gauge({ name: 'settlement_relayer_waiting_oldest_seconds', help: 'Age of the oldest waiting intent', labelNames: ['chain'], registers });
+  const inFlight = new Gauge({ name: 'settlement_relayer_in_flight_transactions', help: 'Planned, not yet mined', labelNames: ['chain', 'key'], registers });
+  const nonce = new Gauge({ name: 'settlement_relayer_next_nonce', help: 'Next nonce of the lane', labelNames: ['chain', 'key'], registers });
+  const broadcast = new Counter({ name: 'settlement_relayer_broadcasts_total', help: 'Broadcast attempts by outcome', labelNames: ['chain', 'outcome'], registers });
+  const included = new Histogram({
+    name: 'settlement_relayer_broadcast_to_included_milliseconds',
+    help: 'From the last broadcast to the receipt',
+    labelNames: ['chain'],
+    buckets: [100, 250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000, 60_000, 300_000],
+    registers,
+  });
+  const intents = new Counter({ name: 'settlement_relayer_intents_final_total', help: 'Intents of final transactions', labelNames: ['chain', 'kind', 'outcome'], registers });
+  const gas = new Counter({ name: 'settlement_relayer_gas_used_total', help: 'Gas of final transactions', labelNames: ['chain', 'kind'], registers });
+  const unknown = new Counter({ name: 'settlement_relayer_unknown_outcomes_total', help: 'Effects whose outcome had to be found out', labelNames: ['what'], registers });
+  const reorgs = new Counter({ name: 'settlement_relayer_reorged_transactions_total', help: 'Transactions whose block ceased to be canonical', labelNames: ['chain'], registers });
+  const reverts = new Counter({ name: 'settlement_relayer_reverted_transactions_total', help: 'Transactions that reverted as a whole', labelNames: ['chain'], registers });
+  const expired = new Counter({ name: 'settlement_relayer_expired_intents_total', help: 'Intents given up before signing', labelNames: ['chain'], registers });
+  return {
+    waiting(chain, count, ageS) {
+      waiting.set({ chain }, count);
+      oldest.set({ chain }, ageS);
+    },
+    lane(chain, key, count, next) {
+      inFlight.set({ chain, key }, count);
+      nonce.set({ chain, key }, Number(next));
+    },
+    broadcast: (chain, outcome) => broadcast.inc({ chain, outcome }),
+    included: (chain, ms) => included.observe({ chain }, ms),
+    finalized(chain, kind, executed, failed, gasUsed) {
+      intents.inc({ chain, kind, outcome: 'executed' }, executed);
+      intents.inc({ chain, kind, outcome: 'failed' }, failed);
+      gas.inc({ chain, kind }, Number(gasUsed));
+    },
+    unknownOutcome: (what) => unknown.inc({ what }),
+    reorged: (chain) => reorgs.inc({ chain }),
+    reverted: (chain) => reverts.inc({ chain }),
+    expired: (chain, count) => expired.inc({ chain }, count),
+  };
+}

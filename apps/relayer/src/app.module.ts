@@ -1,0 +1,70 @@
+import { Inject, Module, type BeforeApplicationShutdown, type DynamicModule, type OnModuleInit } from '@nestjs/common';
+import type { EventStore } from '@settlement/event-store/port';
+import type { Randomness } from '@settlement/kernel/ids';
+import type { Clock } from '@settlement/kernel/time';
+import type { HealthRegistry } from '@settlement/observability/health';
+import type { Logger } from '@settlement/observability/logger';
+import { GrpcModule } from '@settlement/rpc/grpc.module';
+import { InfrastructureModule } from '@settlement/service/infrastructure.module';
+import type { ServiceShell } from '@settlement/service/run-service';
+import { CLOCK, DATABASE, EVENT_STORE, HEALTH, LOGGER, METRICS, RANDOMNESS } from '@settlement/service/tokens';
+import type { Pool } from 'pg';
+import type { Registry } from 'prom-client';
+import { prometheusMetrics } from './adapters/prometheus-metrics';
+import type { RelayerConfig } from './config';
+import { relayerGrpc } from './intent/relayer.grpc';
+import { Relayer } from './relayer';
+
+const RELAYER = Symbol('RELAYER');
+
+@Module({})
+class RelayerModule implements OnModuleInit, BeforeApplicationShutdown {
+  constructor(@Inject(RELAYER) private readonly relayer: Relayer) {}
+
+  async onModuleInit(): Promise<void> {
+    await this.relayer.start();
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.relayer.stop();
+  }
+
+  static forConfig(config: RelayerConfig): DynamicModule {
+    return {
+      module: RelayerModule,
+      providers: [
+        {
+          provide: RELAYER,
+          inject: [EVENT_STORE, DATABASE, CLOCK, RANDOMNESS, LOGGER, HEALTH, METRICS],
+          useFactory: (store: EventStore, database: Pool, clock: Clock, randomness: Randomness, logger: Logger, health: HealthRegistry, registry: Registry) =>
+            new Relayer({ config, store, database, clock, randomness, logger, health, metrics: prometheusMetrics(registry) }),
+        },
+      ],
+      exports: [RELAYER],
+    };
+  }
+}
+
+@Module({})
+export class AppModule {
+  static forConfig(config: RelayerConfig, shell: ServiceShell): DynamicModule {
+    const relayer = RelayerModule.forConfig(config);
+    return {
+      module: AppModule,
+      imports: [
+        InfrastructureModule.forService(config, shell),
+        relayer,
+        GrpcModule.register({
+          imports: [relayer],
+          inject: [RELAYER, LOGGER],
+          useFactory: (it: Relayer, logger: Logger) => ({
+            host: config.GRPC_HOST,
+            port: config.GRPC_PORT,
+            services: [relayerGrpc(it.submission, it.queries)],
+            logger,
+          }),
+        }),
+      ],
+    };
+  }
+}

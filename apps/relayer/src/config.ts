@@ -1,0 +1,42 @@
+import { chainsVariable } from '@settlement/config/chain-config';
+import { jsonVariable, parseEnvironment, positiveInteger, weiVariable, type Environment } from '@settlement/config/environment';
+import { serviceVariables } from '@settlement/config/service-config';
+import { z } from 'zod';
+import { CRASH_POINTS } from './ports/crash-points';
+
+/** 32 bytes of hex; the value is never echoed in an error or a log. */
+const privateKey = z.string().regex(/^0x[0-9a-fA-F]{64}$/, 'expected a private key: 0x and 64 hex digits');
+
+const relayerSchema = z.object({
+  ...serviceVariables,
+  CHAINS: chainsVariable,
+  /** JSON array of private keys; a key is one lane on each chain. The first is used until lanes are shared out. */
+  RELAYER_KEYS: jsonVariable(z.array(privateKey).min(1)),
+  /** Transactions of one lane that are broadcast and not yet mined. Geth drops what is more than 16 deep in its queue under load. */
+  LANE_IN_FLIGHT_MAX: positiveInteger.max(64).default(8),
+  /** Collects of one transaction; EIP-7825 leaves room for about 150. */
+  COLLECT_ITEMS_MAX: positiveInteger.max(150).default(100),
+  /** A transaction that is not full leaves after this. */
+  COLLECT_WAIT_MS: z.coerce.number().int().min(0).max(60_000).default(250),
+  /** An authorization that runs out sooner than this is given up unsigned. */
+  EXPIRY_MARGIN_S: z.coerce.number().int().min(0).max(3_600).default(6),
+  /** Ceiling of what a gas unit may cost, and what reservations are made with. */
+  FEE_PER_GAS_WEI_MAX: weiVariable.default(50_000_000_000n),
+  PRIORITY_FEE_PER_GAS_WEI_MIN: weiVariable.default(1_000_000n),
+  /** How often the chain is asked for a new block; a quarter of its block time unless given. */
+  POLL_MS: positiveInteger.optional(),
+  /** Recorded bytes of an unmined transaction go out again after this. */
+  REBROADCAST_MS: positiveInteger.default(5_000),
+  /** A JSON-RPC request is given up, and its outcome unknown, after this. */
+  RPC_TIMEOUT_MS: positiveInteger.default(10_000),
+  /** Below this balance the service is not ready: it could not pay for gas. */
+  KEY_BALANCE_WEI_MIN: weiVariable.default(10_000_000_000_000_000n),
+  /** Tests only: the process kills itself at this point. */
+  CRASH_AT: z.enum(CRASH_POINTS).optional(),
+});
+
+export type RelayerConfig = z.output<typeof relayerSchema>;
+
+export function parseRelayerConfig(environment: Environment): RelayerConfig {
+  return parseEnvironment(relayerSchema, environment);
+}

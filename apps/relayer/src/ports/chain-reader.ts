@@ -1,0 +1,54 @@
+import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
+import type { FeeObservation } from '../lane/fee.policy';
+
+export interface ChainHead {
+  readonly number: bigint;
+  readonly hash: string;
+  readonly timestampS: bigint;
+}
+
+export interface ReceiptLog {
+  readonly address: string;
+  readonly topics: readonly string[];
+  readonly data: string;
+}
+
+export interface Receipt {
+  readonly transactionHash: string;
+  readonly blockNumber: bigint;
+  readonly blockHash: string;
+  /** 1 success, 0 reverted as a whole. */
+  readonly status: 0 | 1;
+  readonly gasUsed: bigint;
+  readonly gasPriceWei: bigint;
+  readonly logs: readonly ReceiptLog[];
+}
+
+export type CallOutcome = { readonly ok: true; readonly data: string } | { readonly ok: false; readonly data: string; readonly message: string };
+
+export interface CallRequest {
+  readonly from: EvmAddress;
+  readonly to: EvmAddress;
+  readonly data: HexBytes;
+  readonly gas: bigint;
+}
+
+/**
+ * Reads one chain. Throws `OperationalError` when it could not find out; absence is only ever answered when the chain said so.
+ * Everything that takes a list is one round trip.
+ */
+export interface ChainReader {
+  chainId(): Promise<bigint>;
+  head(): Promise<ChainHead>;
+  /** Of the canonical chain; `undefined` for a height that it does not have (yet). */
+  blockHashes(numbers: readonly bigint[]): Promise<ReadonlyMap<bigint, string | undefined>>;
+  /** Mined transactions of this key, from the latest block, never from the pending one. */
+  transactionCount(address: EvmAddress): Promise<bigint>;
+  balanceWei(address: EvmAddress): Promise<bigint>;
+  /** `undefined`: not mined. */
+  receipts(hashes: readonly string[]): Promise<ReadonlyMap<string, Receipt | undefined>>;
+  fees(): Promise<FeeObservation>;
+  /** Executes on the latest state without a transaction. */
+  calls(requests: readonly CallRequest[]): Promise<readonly CallOutcome[]>;
+  logs(filter: { readonly address: EvmAddress; readonly topics: readonly (string | null)[]; readonly fromBlock: bigint }): Promise<readonly (ReceiptLog & { readonly transactionHash: string })[]>;
+}

@@ -1,0 +1,10 @@
+import type { Intent } from '../intent/intent';
+
+/** Rare questions about recorded work that memory does not answer. */
+export interface WorkLookups {
+  nextNonce(chainId: string, keyAddress: string): Promise<bigint | undefined>;
+  /** How many whole reverts each intent has been through; absent is none. */
+  reverts(intentIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
+  /** Does another intent, not failed, spend the same authorization, batch key or refund key? */
+  claimedByOther(intent: Intent): Promise<boolean>;
+}

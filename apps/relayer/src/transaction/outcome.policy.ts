@@ -1,0 +1,76 @@
+import { InvariantViolated } from '@settlement/kernel/errors';
+import { unreachable } from '@settlement/kernel/unreachable';
+import { IntentKind, type IntentOutcome, type PayoutOutcome } from '@settlement/proto/relayer/v1/events';
+import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
+import type { AcceptedIntent, IntentCall } from '../intent/intent';
+import { splitCost } from './cost.policy';
+
+/** What the chain's logs say of one intent of a mined transaction. */
+export interface ItemResult {
+  readonly executed: boolean;
+  /** UNSPECIFIED when executed. */
+  readonly reason: IntentReason;
+  /** For a settle intent: each payout in the order of the batch. */
+  readonly payouts?: readonly { readonly paid: boolean; readonly reason: IntentReason }[];
+}
+
+const KINDS: Readonly<Record<IntentCall['kind'], IntentKind>> = {
+  collect: IntentKind.INTENT_KIND_COLLECT,
+  settle: IntentKind.INTENT_KIND_SETTLE,
+  refund: IntentKind.INTENT_KIND_REFUND,
+};
+
+/** One outcome for each intent, in order, the transaction's cost split among them exactly. */
+export function outcomesOf(intents: readonly AcceptedIntent[], results: readonly ItemResult[], costWei: bigint): IntentOutcome[] {
+  if (intents.length !== results.length) {
+    throw new InvariantViolated('OUTCOMES', 'the logs of a transaction do not answer each of its intents', { intents: intents.length, results: results.length });
+  }
+  const costs = splitCost(costWei, intents.length);
+  return intents.map(({ intent }, index) => {
+    const result = results[index] ?? unreachableIndex(index);
+    return {
+      intentId: intent.intentId,
+      subjectId: intent.subjectId,
+      kind: KINDS[intent.call.kind],
+      executed: result.executed,
+      reason: result.executed ? IntentReason.INTENT_REASON_UNSPECIFIED : result.reason,
+      sponsorId: intent.sponsorId,
+      reservationId: intent.reservationId,
+      costWei: (costs[index] ?? 0n).toString(),
+      payouts: payoutsOf(intent.call, result),
+    };
+  });
+}
+
+function payoutsOf(call: IntentCall, result: ItemResult): PayoutOutcome[] {
+  switch (call.kind) {
+    case 'collect':
+    case 'refund':
+      return [];
+    case 'settle':
+      return call.payouts.map((payout, index) => {
+        const outcome = result.payouts?.[index];
+        // A batch that did not go through paid nobody.
+        if (outcome === undefined) return { payoutId: payout.payoutId, paid: false, reason: result.reason };
+        return { payoutId: payout.payoutId, paid: outcome.paid, reason: outcome.paid ? IntentReason.INTENT_REASON_UNSPECIFIED : outcome.reason };
+      });
+    default:
+      return unreachable(call);
+  }
+}
+
+function unreachableIndex(index: number): never {
+  throw new InvariantViolated('OUTCOMES', 'a result is missing', { index });
+}
+
+/** What a transaction that reverted as a whole means for one of its intents. */
+export type RevertVerdict = { readonly next: 'put-back' } | { readonly next: 'failed'; readonly reason: IntentReason };
+
+/**
+ * A whole revert executed nothing, so each intent may go into one more transaction, unless it would fail alone as well, or
+ * was in a reverted transaction before. Nothing is collected twice by that: the authorization's nonce is used on-chain once.
+ */
+export function afterRevert(revertsBefore: number, alone: { readonly reason: IntentReason } | 'works'): RevertVerdict {
+  if (alone !== 'works') return { next: 'failed', reason: alone.reason };
+  return revertsBefore === 0 ? { next: 'put-back' } : { next: 'failed', reason: IntentReason.INTENT_REASON_REVERTED };
+}
