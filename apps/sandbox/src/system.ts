@@ -137,7 +137,7 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
   const relayerAddress = addressOfPrivateKey(fromHex(relayerKey));
   const deployment = await deployLocal(anvil.rpcUrl, { ...governance, relayers: [relayerAddress] });
   await setBalance(anvil.rpcUrl, relayerAddress, 10n ** 24n);
-  await writeSandboxList(listFolder, { addresses: options.sanctioned, names: ['PLACEHOLDER SANDBOX ENTRY'] });
+  writeSandboxList(join(listFolder, 'sandbox'), { addresses: options.sanctioned, names: ['PLACEHOLDER SANDBOX ENTRY'] });
 
   onProgress('starting the services');
   const chainId = `eip155:${deployment.chainId}`;
@@ -190,8 +190,8 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
     },
     relayer: { RELAYER_KEYS: JSON.stringify([relayerKey]) },
     paymaster: { SPONSORS: JSON.stringify([{ id: sandboxSponsor, budgetWei: (10n ** 22n).toString() }]) },
-    'batch-settlement': { SPONSOR_ID: sandboxSponsor, BATCH_MAX_AGE_MS: '3000', RECONCILE_INTERVAL_MS: '5000' },
-    'compliance-screening': { LISTS_DIR: listFolder, DIGEST_KEY: createHash('sha256').update('settlement sandbox digest key').digest('hex') },
+    'batch-settlement': { BATCH_SPONSOR_ID: sandboxSponsor, BATCH_MAX_AGE_MS: '3000', RECONCILE_INTERVAL_MS: '5000' },
+    'compliance-screening': { LISTS_DIR: listFolder, PARTIES_DIGEST_KEYS: createHash('sha256').update('settlement sandbox digest key').digest('hex') },
   };
   const services = new Map<ServiceName, ServiceProcess>();
   for (const [name, program] of programs) {
