@@ -60,7 +60,7 @@ export function admit(request: SubmitRequest, chains: readonly AdmissionChain[],
  * limits are now. `undefined` when the chain or token is configured no longer.
  */
 export function intentOf(request: SubmitRequest, chains: readonly AdmissionChain[]): Intent | undefined {
-  const admission = admit(request, chains, { settlePayoutsMax: Number.MAX_SAFE_INTEGER, expiryMarginS: 0n }, 0n as UnixSeconds);
+  const admission = admit(request, chains, { settlePayoutsMax: Infinity, expiryMarginS: 0n }, 0n as UnixSeconds);
   return admission.ok ? admission.intent : undefined;
 }
 
