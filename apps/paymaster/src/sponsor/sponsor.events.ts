@@ -44,3 +44,12 @@ export type SponsorEvent =
 export function sponsorStream(sponsorId: SponsorId): string {
   return `sponsor-${sponsorId}`;
 }
+
+/** The append's command id of a budget change, and back: the log itself remembers which changes were made. */
+export function budgetCommandId(commandId: string): string {
+  return `budget:${commandId}`;
+}
+
+export function budgetChangeOf(appendCommandId: string): string {
+  return appendCommandId.slice('budget:'.length);
+}

@@ -1,0 +1,131 @@
+import { Inject, Module, type BeforeApplicationShutdown, type DynamicModule, type OnApplicationBootstrap, type OnModuleInit } from '@nestjs/common';
+import type { PostgresEventStore } from '@settlement/event-store/postgres-event-store';
+import { projectFeed, type RunningFeedConsumer } from '@settlement/feed/feed-consumer';
+import { storeDatabase } from '@settlement/feed/feed-database';
+import type { EventFeed } from '@settlement/feed/port';
+import type { Clock } from '@settlement/kernel/time';
+import type { HealthRegistry } from '@settlement/observability/health';
+import type { Logger } from '@settlement/observability/logger';
+import { GrpcModule } from '@settlement/rpc/grpc.module';
+import { InfrastructureModule } from '@settlement/service/infrastructure.module';
+import type { ServiceShell } from '@settlement/service/run-service';
+import { CLOCK, EVENT_STORE, FEED, HEALTH, LOGGER, METRICS } from '@settlement/service/tokens';
+import type { Registry } from 'prom-client';
+import { paymasterGrpc } from './adapters/paymaster.grpc';
+import { migrateSponsorBook, PgSponsorBook, reconcileSponsorBook } from './adapters/pg-sponsor-book';
+import { prometheusPaymasterMetrics } from './adapters/prometheus-paymaster-metrics';
+import { RELAYER_EVENT_TYPES } from './sponsor/relayer-facts';
+import type { PaymasterConfig } from './config';
+import type { PaymasterMetrics } from './ports/paymaster-metrics';
+import type { SponsorBook } from './ports/sponsor-book';
+import { costConsumer } from './sponsor/cost-consumer';
+import { openConfiguredSponsors } from './sponsor/configured-sponsors';
+import { SponsorDesk } from './sponsor/sponsor-desk';
+
+const SPONSOR_BOOK = Symbol('SPONSOR_BOOK');
+const PAYMASTER_METRICS = Symbol('PAYMASTER_METRICS');
+const SPONSOR_DESK = Symbol('SPONSOR_DESK');
+const PAYMASTER_CONFIG = Symbol('PAYMASTER_CONFIG');
+
+/** What this service is made of; `AppModule` adds the infrastructure and the gRPC server. */
+@Module({})
+class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown {
+  private costs: RunningFeedConsumer | undefined;
+
+  constructor(
+    @Inject(PAYMASTER_CONFIG) private readonly config: PaymasterConfig,
+    @Inject(SPONSOR_BOOK) private readonly book: SponsorBook,
+    @Inject(SPONSOR_DESK) private readonly desk: SponsorDesk,
+    @Inject(PAYMASTER_METRICS) private readonly paymasterMetrics: PaymasterMetrics,
+    @Inject(EVENT_STORE) private readonly store: PostgresEventStore,
+    @Inject(FEED) private readonly feed: EventFeed,
+    @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(LOGGER) private readonly logger: Logger,
+    @Inject(METRICS) private readonly metrics: Registry,
+    @Inject(HEALTH) private readonly health: HealthRegistry,
+  ) {}
+
+  async onModuleInit(): Promise<void> {
+    let ready = false;
+    this.health.register('sponsors', () => Promise.resolve(ready ? { ok: true } : { ok: false, why: 'the sponsor book is still being checked' }));
+    const rebuilt = await reconcileSponsorBook(this.store, this.store);
+    if (rebuilt.length > 0) this.logger.warn({ sponsors: rebuilt }, 'the book of these sponsors was rebuilt from the log');
+    await openConfiguredSponsors(this.config.SPONSORS, this.desk, this.book, this.logger);
+    ready = true;
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    this.costs = await projectFeed(
+      {
+        feed: this.feed,
+        database: storeDatabase(this.store),
+        source: 'relayer',
+        consumer: 'paymaster-costs',
+        types: RELAYER_EVENT_TYPES,
+        batchSizeMax: this.config.COST_BATCH_SIZE,
+        clock: this.clock,
+        logger: this.logger,
+        metrics: this.metrics,
+      },
+      costConsumer(this.desk, this.logger, this.paymasterMetrics),
+    );
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.costs?.stop();
+  }
+
+  static forConfig(config: PaymasterConfig): DynamicModule {
+    return {
+      module: SponsorModule,
+      providers: [
+        { provide: PAYMASTER_CONFIG, useValue: config },
+        {
+          provide: SPONSOR_BOOK,
+          inject: [EVENT_STORE],
+          useFactory: async (store: PostgresEventStore): Promise<SponsorBook> => {
+            await migrateSponsorBook(config.DATABASE_URL);
+            return new PgSponsorBook(store);
+          },
+        },
+        {
+          provide: PAYMASTER_METRICS,
+          inject: [METRICS, SPONSOR_BOOK, LOGGER],
+          useFactory: (registry: Registry, book: SponsorBook, logger: Logger) =>
+            prometheusPaymasterMetrics(registry, () => book.all(), (error) => logger.warn({ err: error }, 'the sponsors\' sums could not be read for metrics')),
+        },
+        {
+          provide: SPONSOR_DESK,
+          inject: [EVENT_STORE, SPONSOR_BOOK, CLOCK, LOGGER, PAYMASTER_METRICS],
+          useFactory: (store: PostgresEventStore, book: SponsorBook, clock: Clock, log: Logger, metrics: PaymasterMetrics) =>
+            new SponsorDesk({ store, book, clock, log, metrics }),
+        },
+      ],
+      exports: [SPONSOR_DESK, SPONSOR_BOOK],
+    };
+  }
+}
+
+@Module({})
+export class AppModule {
+  static forConfig(config: PaymasterConfig, shell: ServiceShell): DynamicModule {
+    const sponsors = SponsorModule.forConfig(config);
+    return {
+      module: AppModule,
+      imports: [
+        InfrastructureModule.forService(config, shell),
+        sponsors,
+        GrpcModule.register({
+          imports: [sponsors],
+          inject: [SPONSOR_DESK, SPONSOR_BOOK, LOGGER],
+          useFactory: (desk: SponsorDesk, book: SponsorBook, logger: Logger) => ({
+            host: config.GRPC_HOST,
+            port: config.GRPC_PORT,
+            services: [paymasterGrpc(desk, book)],
+            logger,
+          }),
+        }),
+      ],
+    };
+  }
+}
