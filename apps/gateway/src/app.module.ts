@@ -1,0 +1,192 @@
+import { Module, type BeforeApplicationShutdown, type DynamicModule, type INestApplicationContext, type Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { jsonRpc } from '@settlement/chain/rpc';
+import type { PostgresEventStore } from '@settlement/event-store/postgres-event-store';
+import type { EventFeed } from '@settlement/feed/port';
+import type { IdSource, Randomness } from '@settlement/kernel/ids';
+import type { Clock } from '@settlement/kernel/time';
+import { BatchSettlementServiceService } from '@settlement/proto/batch/v1/batch';
+import { PaymasterServiceService } from '@settlement/proto/paymaster/v1/paymaster';
+import { RelayerServiceService } from '@settlement/proto/relayer/v1/relayer';
+import { ScreeningServiceService } from '@settlement/proto/screening/v1/screening';
+import { grpcClient } from '@settlement/rpc/grpc-client';
+import { InfrastructureModule } from '@settlement/service/infrastructure.module';
+import { NestLog } from '@settlement/service/nest-log';
+import type { ServiceShell } from '@settlement/service/run-service';
+import { CLOCK, DATABASE, EVENT_STORE, FEED, IDS, RANDOMNESS } from '@settlement/service/tokens';
+import { fastify, type FastifyInstance } from 'fastify';
+import type { Pool } from 'pg';
+import { migrateGateway } from './adapters/gateway-schema';
+import { GrpcLedger, GrpcRelayer, GrpcScreener, GrpcSponsor } from './adapters/grpc-peers';
+import { JsonRpcWalletCode } from './adapters/json-rpc-wallet-code';
+import { OwnLogFeed } from './adapters/own-log-feed';
+import { PgPaymentList } from './adapters/pg-payment-list';
+import { balanceRoutes } from './balance/balance.rest';
+import type { GatewayConfig } from './config';
+import { ApiServer, BODY_BYTES_MAX } from './http/api-server';
+import { documentationRoutes } from './http/documentation.rest';
+import { GatewayHttpAdapter } from './http/gateway-http.adapter';
+import { problemOf } from './http/problem';
+import { CommandIntake } from './idempotency/command-intake';
+import { SecretBox } from './idempotency/secret-box';
+import { MerchantDirectory } from './merchant/merchant-directory';
+import { merchantRoutes } from './merchant/merchant.rest';
+import { chainsOf, type Chains } from './payment/chains';
+import { PaymentReader } from './payment/payment-reader';
+import { paymentRoutes } from './payment/payment.rest';
+import { TokenBuckets } from './rate-limit/token-bucket';
+import { Reactions } from './reactions';
+import { refundRoutes } from './refund/refund.rest';
+import { API_SERVER, CHAINS, COMMAND_INTAKE, MERCHANT_DIRECTORY, OWN_LOG, PAYMENT_READER, PEERS, REACTIONS, SCHEMA, SECRET_BOX, WEBHOOKS } from './tokens';
+import { Webhooks } from './webhook/webhooks';
+
+const API_VERSION = '1.0.0';
+
+/** The gRPC clients of the four peers, behind this service's own ports. */
+export class Peers implements BeforeApplicationShutdown {
+  private readonly clients;
+  readonly screener: GrpcScreener;
+  readonly sponsor: GrpcSponsor;
+  readonly relayer: GrpcRelayer;
+  readonly ledger: GrpcLedger;
+
+  constructor(config: GatewayConfig, clock: Clock, shell: ServiceShell) {
+    const options = { logger: shell.logger };
+    const screening = grpcClient(ScreeningServiceService, config.SCREENING_ADDRESS, options);
+    const paymaster = grpcClient(PaymasterServiceService, config.PAYMASTER_ADDRESS, options);
+    const relayer = grpcClient(RelayerServiceService, config.RELAYER_ADDRESS, options);
+    const batch = grpcClient(BatchSettlementServiceService, config.BATCH_SETTLEMENT_ADDRESS, options);
+    this.clients = [screening, paymaster, relayer, batch];
+    this.screener = new GrpcScreener(screening);
+    this.sponsor = new GrpcSponsor(paymaster);
+    this.relayer = new GrpcRelayer(relayer, clock);
+    this.ledger = new GrpcLedger(batch);
+    // Shown, not required: a payment is accepted with the own database alone and waits for its peers.
+    const peer = (name: string, ask: () => Promise<unknown>): void => {
+      shell.health.register(name, async () => ask().then(() => ({ ok: true })), { required: false });
+    };
+    const quick = { idempotent: false, deadlineMs: 1_000 };
+    peer('screening', () => screening.listVersions({}, quick));
+    for (const chain of config.CHAINS) peer(`relayer ${chain.chainId}`, () => relayer.describeChain({ chainId: chain.chainId }, quick));
+    peer('paymaster', () => paymaster.getBudget({ sponsorId: config.DEFAULT_SPONSOR_ID }, quick));
+    peer('batch-settlement', () => batch.getLedger({}, quick));
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    // Reactions abort their calls by themselves; the requests in flight may still read balances until HTTP has drained.
+    await Promise.resolve();
+  }
+
+  close(): void {
+    for (const client of this.clients) client.close();
+  }
+}
+
+@Module({})
+export class GatewayModule {
+  static forService(config: GatewayConfig, shell: ServiceShell): DynamicModule {
+    return {
+      module: GatewayModule,
+      imports: [InfrastructureModule.forService(config, shell)],
+      providers: [
+        // Everything that touches this service's tables waits for them.
+        { provide: SCHEMA, inject: [DATABASE], useFactory: () => migrateGateway(config.DATABASE_URL) },
+        { provide: CHAINS, useFactory: () => chainsOf(config.CHAINS) },
+        { provide: SECRET_BOX, inject: [RANDOMNESS], useFactory: (randomness: Randomness) => new SecretBox(config.SECRETS_KEY, randomness) },
+        { provide: PEERS, inject: [CLOCK], useFactory: (clock: Clock) => new Peers(config, clock, shell) },
+        { provide: OWN_LOG, inject: [EVENT_STORE, CLOCK], useFactory: (store: PostgresEventStore, clock: Clock) => new OwnLogFeed(store, clock, shell.logger) },
+        {
+          provide: COMMAND_INTAKE,
+          inject: [EVENT_STORE, CLOCK, SECRET_BOX, SCHEMA],
+          useFactory: (store: PostgresEventStore, clock: Clock, secrets: SecretBox) => new CommandIntake(store, clock, secrets),
+        },
+        { provide: MERCHANT_DIRECTORY, inject: [DATABASE, CLOCK], useFactory: (database: Pool, clock: Clock) => new MerchantDirectory(database, clock) },
+        { provide: PAYMENT_READER, inject: [EVENT_STORE], useFactory: (store: PostgresEventStore) => new PaymentReader(store) },
+        {
+          provide: WEBHOOKS,
+          inject: [EVENT_STORE, DATABASE, CLOCK, IDS, RANDOMNESS, SECRET_BOX, COMMAND_INTAKE, SCHEMA],
+          useFactory: (store: PostgresEventStore, database: Pool, clock: Clock, ids: IdSource, randomness: Randomness, secrets: SecretBox, intake: CommandIntake) =>
+            new Webhooks({
+              store, database, clock, ids, randomness, secrets, intake,
+              logger: shell.logger,
+              metrics: shell.metrics,
+              allowPrivate: config.WEBHOOK_ALLOW_PRIVATE,
+              timeoutMs: config.WEBHOOK_TIMEOUT_MS,
+              scheduleSeconds: config.WEBHOOK_RETRY_SCHEDULE_SECONDS,
+              rotationOverlapSeconds: config.WEBHOOK_ROTATION_OVERLAP_SECONDS,
+            }),
+        },
+        {
+          provide: REACTIONS,
+          inject: [EVENT_STORE, OWN_LOG, FEED, CLOCK, PEERS, WEBHOOKS],
+          useFactory: (store: PostgresEventStore, ownLog: EventFeed, feed: EventFeed, clock: Clock, peers: Peers, webhooks: Webhooks) =>
+            new Reactions({
+              store, ownLog, feed, clock, webhooks,
+              screener: peers.screener,
+              sponsor: peers.sponsor,
+              relayer: peers.relayer,
+              logger: shell.logger,
+              metrics: shell.metrics,
+              submissionBatchMax: config.SUBMISSION_BATCH_MAX,
+            }),
+        },
+        {
+          provide: API_SERVER,
+          inject: [EVENT_STORE, DATABASE, CLOCK, IDS, RANDOMNESS, CHAINS, COMMAND_INTAKE, MERCHANT_DIRECTORY, PAYMENT_READER, PEERS, WEBHOOKS],
+          useFactory: (
+            store: PostgresEventStore, database: Pool, clock: Clock, ids: IdSource, randomness: Randomness, chains: Chains,
+            intake: CommandIntake, directory: MerchantDirectory, reader: PaymentReader, peers: Peers, webhooks: Webhooks,
+          ) => {
+            const endpoints = new Map([...chains.values()].map((chain) => [chain.chainId, chain.rpcUrls.map((url) => jsonRpc(url, { timeoutMs: 2_000 }))]));
+            const routes = [
+              ...paymentRoutes({ store, intake, reader, chains, clock, list: new PgPaymentList(database), wallets: new JsonRpcWalletCode(endpoints, clock) }),
+              ...refundRoutes({ intake, reader, database, clock, ids }),
+              ...balanceRoutes(peers.ledger),
+              ...webhooks.routes(),
+              ...merchantRoutes({ store, intake, directory, chains, clock, ids, randomness, defaultSponsorId: config.DEFAULT_SPONSOR_ID }),
+            ];
+            return new ApiServer({
+              routes: [...routes, ...documentationRoutes(routes, API_VERSION)],
+              callerOf: (secret) => directory.callerOf(secret),
+              adminToken: config.ADMIN_TOKEN,
+              rateLimit: new TokenBuckets({ quota: config.RATE_LIMIT_QUOTA, windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS }),
+              intake, clock, ids,
+              logger: shell.logger,
+              metrics: shell.metrics,
+            });
+          },
+        },
+      ],
+      exports: [API_SERVER, REACTIONS],
+    };
+  }
+}
+
+export async function createGatewayApp(module: Type | DynamicModule, config: GatewayConfig, shell: ServiceShell): Promise<INestApplicationContext> {
+  const instance: FastifyInstance = fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    routerOptions: { maxParamLength: 128, ignoreTrailingSlash: false },
+    // A slow sender must not hold a connection for ever.
+    requestTimeout: 30_000,
+    keepAliveTimeout: 65_000,
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => {
+      // Before any hook: what the router itself refuses goes out on the raw response.
+      const problem = problemOf(error);
+      reply.hijack();
+      reply.raw.writeHead(problem.status, { 'content-type': 'application/problem+json; charset=utf-8', connection: 'close' });
+      reply.raw.end(JSON.stringify(problem.document(String(request.id))));
+    },
+  });
+  const app = await NestFactory.create(module, new GatewayHttpAdapter(instance), { logger: new NestLog(shell.logger), abortOnError: false, bodyParser: false });
+  const server = app.get<ApiServer>(API_SERVER);
+  server.install(instance);
+  shell.health.register('chains', () => Promise.resolve({ ok: true, why: `configured: ${config.CHAINS.map(({ chainId }) => chainId).join(', ')}` }));
+  return app;
+}
+
+export async function listenForRequests(app: INestApplicationContext, config: GatewayConfig, shell: ServiceShell): Promise<void> {
+  const http = app as INestApplicationContext & { listen(port: number, host: string): Promise<unknown>; getUrl(): Promise<string> };
+  await http.listen(config.HTTP_PORT, config.HTTP_HOST);
+  shell.logger.info({ url: await http.getUrl() }, 'the API is listening');
+}

@@ -1,0 +1,15 @@
+import type { MerchantId } from '@settlement/kernel/ids';
+
+export interface BalanceLine {
+  readonly chainId: string;
+  readonly token: string;
+  readonly payable: string;
+  readonly inBatch: string;
+  readonly refunding: string;
+  readonly paidOut: string;
+}
+
+/** What the ledger owes a merchant, in minor units. */
+export interface Ledger {
+  balanceOf(merchantId: MerchantId, traceparent: string): Promise<readonly BalanceLine[]>;
+}
