@@ -1,5 +1,6 @@
 import type { UnixNs } from '@settlement/kernel/time';
 import type { RecordedEvent } from './event';
+import { byteaArray, numberArray, textArray } from './pg-arrays';
 import type { NewEvent } from './resolve-appends';
 
 export const EVENT_COLUMNS = `partition, position, stream_id, stream_version, type, schema_version, payload, amount_minor, token,
@@ -55,32 +56,35 @@ export function eventFromRow(source: string, row: EventRow): NewEvent {
 
 export const INSERT_EVENTS = {
   name: 'event_store_insert_events',
-  text: `INSERT INTO event_store.event (${EVENT_COLUMNS})
-    SELECT * FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::bytea[], $8::numeric[],
-      $9::text[], $10::text[], $11::text[], $12::integer[], $13::integer[], $14::bigint[], $15::text[], $16::text[], $17::bigint[], $18::bytea[])`,
+  text: `INSERT INTO event_store.event (partition, position, stream_id, stream_version, type, schema_version, payload, amount_minor, token,
+      subject_id, command_id, command_index, command_size, traceparent, hash, recorded_at_ns, region, epoch)
+    SELECT u.*, $16::bigint, $17::text, $18::bigint
+      FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::bytea[], $8::numeric[],
+      $9::text[], $10::text[], $11::text[], $12::integer[], $13::integer[], $14::text[], $15::bytea[]) u`,
 };
 
-/** Parameters of INSERT_EVENTS: one array a column. */
-export function eventColumns(events: readonly NewEvent[]): unknown[] {
+/** Parameters of INSERT_EVENTS: an array a column, then what all events of one transaction share. */
+export function eventColumns(events: readonly NewEvent[], shared: { readonly region: string; readonly epoch: bigint }): string[] {
+  const [first] = events;
   return [
-    events.map((e) => e.partition),
-    events.map((e) => e.position),
-    events.map((e) => e.streamId),
-    events.map((e) => e.streamVersion),
-    events.map((e) => e.type),
-    events.map((e) => e.schemaVersion),
-    events.map((e) => e.payload),
-    events.map((e) => e.amountMinor ?? null),
-    events.map((e) => e.token ?? null),
-    events.map((e) => e.subjectId ?? null),
-    events.map((e) => e.commandId),
-    events.map((e) => e.commandIndex),
-    events.map((e) => e.commandSize),
-    events.map((e) => e.recordedAtNs),
-    events.map((e) => e.traceparent),
-    events.map((e) => e.region),
-    events.map((e) => e.epoch),
-    events.map((e) => e.hash),
+    numberArray(events.map((e) => e.partition)),
+    numberArray(events.map((e) => e.position)),
+    textArray(events.map((e) => e.streamId)),
+    numberArray(events.map((e) => e.streamVersion)),
+    textArray(events.map((e) => e.type)),
+    numberArray(events.map((e) => e.schemaVersion)),
+    byteaArray(events.map((e) => e.payload)),
+    `{${events.map((e) => e.amountMinor ?? 'NULL').join(',')}}`,
+    textArray(events.map((e) => e.token ?? null)),
+    textArray(events.map((e) => e.subjectId ?? null)),
+    textArray(events.map((e) => e.commandId)),
+    numberArray(events.map((e) => e.commandIndex)),
+    numberArray(events.map((e) => e.commandSize)),
+    textArray(events.map((e) => e.traceparent)),
+    byteaArray(events.map((e) => e.hash)),
+    (first?.recordedAtNs ?? 0n).toString(),
+    shared.region,
+    shared.epoch.toString(),
   ];
 }
 

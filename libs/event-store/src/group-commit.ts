@@ -2,9 +2,9 @@ import pg from 'pg';
 import type { OperationalError } from '@settlement/kernel/errors';
 import { connectionConfig, isUnreplicatedNotice } from './connection';
 import { AppendOutcomeUnknown, notDone, sqlState } from './errors';
-import { lockAndResolve, sendWrites, type WriterIdentity } from './log-writer';
+import { hypothesise, isDisproved, lockAndResolve, sendHypothesis, sendWrites, type Hypothesis, type WriterIdentity } from './log-writer';
 import type { Append, AppendResult } from './port';
-import { commandKey } from './resolve-appends';
+import { commandKey, type PartitionHead, type ResolvedAppends } from './resolve-appends';
 
 export interface GroupCommitLimits {
   /** Connections that write; each carries one transaction at a time, so this also bounds the commits that can hang. */
@@ -53,6 +53,7 @@ export class GroupCommit {
   private readonly lanes: Lane[];
   private queue: Job[] = [];
   private readonly inFlight = new Set<Batch>();
+  private readonly heads = new KnownHeads();
   private pumpScheduled = false;
   private watching = false;
   private closed = false;
@@ -65,7 +66,7 @@ export class GroupCommit {
   ) {
     // A lock wait that outlives the callers is ended by the server before they give up, so that they hear a precise not-done.
     const config = connectionConfig(url, `settlement-${writer.source}-append`, { lock_timeout: String(Math.ceil(limits.giveUpAfterMs * 0.8)) });
-    this.lanes = Array.from({ length: limits.lanesMax }, () => new Lane(config));
+    this.lanes = Array.from({ length: limits.lanesMax }, () => new Lane(config, this.heads));
   }
 
   append(appends: readonly Append[]): Promise<readonly AppendResult[]> {
@@ -256,13 +257,46 @@ interface WrittenBatch {
   readonly advanced: ReadonlyMap<number, bigint>;
 }
 
+/**
+ * Heads as of this process's last commits. While it is the only writer of a partition they are true, and an append takes one
+ * round trip; where others write too, believing costs a round trip more, so each disappointment is followed by a pause.
+ */
+class KnownHeads {
+  private readonly known = new Map<number, PartitionHead>();
+  private pause = 0;
+  private pauseNext = 1;
+
+  get believed(): ReadonlyMap<number, PartitionHead> | undefined {
+    if (this.pause === 0) return this.known;
+    this.pause -= 1;
+    return undefined;
+  }
+
+  confirmed(heads: ReadonlyMap<number, PartitionHead>, believed: boolean): void {
+    for (const [partition, head] of heads) this.known.set(partition, head);
+    if (believed) this.pauseNext = 1;
+  }
+
+  disproved(): void {
+    this.pause = this.pauseNext;
+    this.pauseNext = Math.min(64, this.pauseNext * 2);
+  }
+
+  forget(partitions: Iterable<number>): void {
+    for (const partition of partitions) this.known.delete(partition);
+  }
+}
+
 /** One connection that writes one transaction at a time, and opens itself anew after it broke. */
 class Lane {
   busy = false;
   private client: pg.Client | undefined;
   private unreplicated = false;
 
-  constructor(private readonly config: pg.ClientConfig) {}
+  constructor(
+    private readonly config: pg.ClientConfig,
+    private readonly heads: KnownHeads,
+  ) {}
 
   async write(writer: WriterIdentity, batch: Batch): Promise<WrittenBatch> {
     const appends = batch.jobs.flatMap((job) => job.appends);
@@ -272,6 +306,15 @@ class Lane {
     } catch (cause) {
       throw new BatchRefused('no connection', { cause });
     }
+
+    const believed = this.heads.believed;
+    const hypothesis = believed === undefined ? undefined : hypothesise(writer, appends, believed);
+    if (hypothesis !== undefined) {
+      const written = await this.writeBlind(client, writer, batch, hypothesis);
+      if (written !== undefined) return written;
+    }
+    // Until this batch is confirmed nothing is known of its partitions.
+    this.heads.forget(batch.partitions);
 
     let resolved;
     try {
@@ -301,7 +344,33 @@ class Lane {
       throw new AppendOutcomeUnknown('the connection was lost during COMMIT', { cause: commit.reason });
     }
     if (commit.value.command !== 'COMMIT') throw new BatchRefused('rolled back', { cause: failedWrite?.reason });
+    return this.committed(resolved, false);
+  }
+
+  /** The way for a writer that knows the heads. Undefined: it was wrong, nothing was written, and nothing is known any more. */
+  private async writeBlind(client: pg.Client, writer: WriterIdentity, batch: Batch, hypothesis: Hypothesis): Promise<WrittenBatch | undefined> {
+    batch.phase = 'committing';
+    this.unreplicated = false;
+    this.heads.forget(batch.partitions);
+    try {
+      await sendHypothesis(client, writer, hypothesis);
+    } catch (cause) {
+      const state = sqlState(cause);
+      // An ERROR ends the statement before its commit. FATAL, or a broken socket, may come after it.
+      const certain = state !== undefined && cause instanceof Error && 'severity' in cause && cause.severity === 'ERROR';
+      if (!certain) throw new AppendOutcomeUnknown('the connection was lost during COMMIT', { cause });
+      if (!isDisproved(state) || batch.givenUp) throw new BatchRefused('before COMMIT', { cause });
+      // A unique violation says nothing against the heads: it is a repeat or a conflict.
+      if (state === 'ES001') this.heads.disproved();
+      batch.phase = 'deciding';
+      return undefined;
+    }
+    return this.committed(hypothesis.resolved, true);
+  }
+
+  private committed(resolved: ResolvedAppends, believed: boolean): WrittenBatch {
     if (this.unreplicated) throw new AppendOutcomeUnknown('the wait for the synchronous standby was cancelled');
+    this.heads.confirmed(resolved.heads, believed);
     const advanced = new Map<number, bigint>();
     for (const event of resolved.events) advanced.set(event.partition, event.position);
     return { results: resolved.results, advanced };

@@ -3,6 +3,7 @@ import { invariant } from '@settlement/kernel/errors';
 import type { Clock } from '@settlement/kernel/time';
 import { StaleEpoch, notDone } from './errors';
 import { eventColumns, INSERT_EVENTS } from './event-rows';
+import { byteaArray, numberArray, textArray } from './pg-arrays';
 import type { Append } from './port';
 import { commandKey, resolveAppends, type AppendContext, type CommittedCommand, type LogState, type PartitionHead, type ResolvedAppends } from './resolve-appends';
 
@@ -45,7 +46,7 @@ export async function lockAndResolve(client: Queryable, writer: WriterIdentity, 
   const streams = [...new Set(appends.map((a) => a.streamId))];
   const { rows } = await client.query<LookRow>({
     ...LOCK_AND_LOOK,
-    values: [partitions, streams, appends.map((a) => a.streamId), appends.map((a) => a.commandId)],
+    values: [numberArray(partitions), textArray(streams), textArray(appends.map((a) => a.streamId)), textArray(appends.map((a) => a.commandId))],
   });
   return resolveAppends(logState(rows[0], writer, partitions, streams, appends), appends, contextOf(writer));
 }
@@ -85,10 +86,70 @@ function assertEpoch(writer: WriterIdentity, stored: bigint): void {
 /** Sends what `lockAndResolve` decided. The statements are on the wire when this returns; COMMIT may follow at once. */
 export function sendWrites(client: Queryable, writer: WriterIdentity, resolved: ResolvedAppends): Promise<unknown>[] {
   const sent: Promise<unknown>[] = [];
-  if (resolved.events.length > 0) sent.push(client.query({ ...INSERT_EVENTS, values: eventColumns(resolved.events) }));
+  if (resolved.events.length > 0) sent.push(client.query({ ...INSERT_EVENTS, values: eventColumns(resolved.events, writer) }));
   if (resolved.heads.size > 0) {
     const heads = [...resolved.heads.values()];
-    sent.push(client.query({ ...WRITE_HEADS, values: [[...resolved.heads.keys()], heads.map((h) => h.head), heads.map((h) => h.hash), writer.epoch] }));
+    sent.push(client.query({ ...WRITE_HEADS, values: [numberArray([...resolved.heads.keys()]), numberArray(heads.map((h) => h.head)), byteaArray(heads.map((h) => h.hash)), writer.epoch] }));
   }
   return sent;
+}
+
+const APPEND_IF_UNMOVED = {
+  name: 'event_store_append_if_unmoved',
+  text: `SELECT event_store.append_if_unmoved($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25)`,
+};
+
+/** An append that is decided on what the writer believes, and holds only if the database confirms every bit of it. */
+export interface Hypothesis {
+  readonly resolved: ResolvedAppends;
+  readonly from: ReadonlyMap<number, PartitionHead>;
+  /** Streams that must stand at a version above zero. */
+  readonly bases: ReadonlyMap<string, bigint>;
+}
+
+/**
+ * Decides appends on known heads and on the versions that they expect. Undefined where that cannot be written blind: a head is
+ * not known, an append does not care for the version, writes no event, or would conflict with one before it.
+ */
+export function hypothesise(writer: WriterIdentity, appends: readonly Append[], known: ReadonlyMap<number, PartitionHead>): Hypothesis | undefined {
+  const versions = new Map<string, bigint>();
+  const bases = new Map<string, bigint>();
+  const from = new Map<number, PartitionHead>();
+  for (const { streamId, expectedVersion, events } of appends) {
+    if (expectedVersion === 'any' || events.length === 0) return undefined;
+    const partition = writer.partitionOf(streamId);
+    const head = known.get(partition);
+    if (head === undefined) return undefined;
+    from.set(partition, head);
+    if (versions.has(streamId)) continue;
+    const base = expectedVersion === 'must-not-exist' ? 0n : expectedVersion;
+    versions.set(streamId, base);
+    if (base > 0n) bases.set(streamId, base);
+  }
+  const resolved = resolveAppends({ partitions: from, versions, commands: new Map() }, appends, contextOf(writer));
+  return resolved.results.every(({ outcome }) => outcome === 'appended') ? { resolved, from, bases } : undefined;
+}
+
+/** One statement that is its own transaction: its answer comes after the commit, and after the wait for the replicas. */
+export function sendHypothesis(client: Queryable, writer: WriterIdentity, { resolved, from, bases }: Hypothesis): Promise<unknown> {
+  const before = [...from.values()];
+  const after = [...from.keys()].map((partition) => resolved.heads.get(partition) ?? { head: 0n, hash: new Uint8Array() });
+  return client.query({
+    ...APPEND_IF_UNMOVED,
+    values: [
+      numberArray([...from.keys()]),
+      numberArray(before.map((h) => h.head)),
+      byteaArray(before.map((h) => h.hash)),
+      numberArray(after.map((h) => h.head)),
+      byteaArray(after.map((h) => h.hash)),
+      textArray([...bases.keys()]),
+      numberArray([...bases.values()]),
+      ...eventColumns(resolved.events, writer),
+    ],
+  });
+}
+
+/** The database did not confirm a hypothesis: decide anew under the lock. Unique violations are a stream or command that exists. */
+export function isDisproved(sqlStateOfError: string | undefined): boolean {
+  return sqlStateOfError === 'ES001' || sqlStateOfError === '23505';
 }

@@ -3,6 +3,7 @@ import pg from 'pg';
 import { invariant } from '@settlement/kernel/errors';
 import { notDone } from './errors';
 import { eventLog } from './migrations/0001-event-log';
+import { appendIfUnmoved } from './migrations/0002-append-if-unmoved';
 
 /** One step of a schema's history. Once released its text never changes; what is wrong with it is mended by a later step. */
 export interface Migration {
@@ -12,7 +13,10 @@ export interface Migration {
   readonly sql: string;
 }
 
-const EVENT_STORE_MIGRATIONS: readonly Migration[] = [{ version: 1, name: 'event-log', sql: eventLog }];
+const EVENT_STORE_MIGRATIONS: readonly Migration[] = [
+  { version: 1, name: 'event-log', sql: eventLog },
+  { version: 2, name: 'append-if-unmoved', sql: appendIfUnmoved },
+];
 
 /** Any constant serves, as long as nothing else in the database locks it. */
 const ADVISORY_LOCK = 5_390_117;
