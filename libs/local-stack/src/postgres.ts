@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperationalError } from '@settlement/kernel/errors';
 import pg from 'pg';
+import { atExit } from './at-exit';
 import { launchPrefix, locatePostgres, postgresOsUser, reachableBy, type OsUser, type PostgresBinaries } from './postgres-binaries';
 
 export interface PostgresOptions {
@@ -408,25 +409,12 @@ function descendantsOf(parent: number): readonly number[] {
 const running = new Set<Cluster>();
 let hooksInstalled = false;
 
-/**
- * setpriv's death signal covers a parent that was killed; these hooks cover one that exits or is interrupted, and remove the
- * files as well. Where the application has its own signal handlers it is left to drain, and the exit hook follows.
- */
+/** setpriv's death signal covers a parent that was killed; this covers one that exits or is interrupted, and removes the files as well. */
 function installExitHooks(): void {
   if (hooksInstalled) return;
   hooksInstalled = true;
-  const endAll = (): void => {
+  atExit(() => {
     for (const cluster of running) cluster.endNow();
     running.clear();
-  };
-  process.once('exit', endAll);
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    const onSignal = (): void => {
-      if (process.listenerCount(name) > 1) return;
-      endAll();
-      process.removeListener(name, onSignal);
-      process.kill(process.pid, name);
-    };
-    process.on(name, onSignal);
-  }
+  });
 }

@@ -1,0 +1,365 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { OperationalError } from '@settlement/kernel/errors';
+import { Kafka, logLevel } from 'kafkajs';
+import { atExit } from './at-exit';
+import { KAFKA_VERSION, locateKafka, type KafkaDistribution } from './kafka-jars';
+import { freePort } from './postgres';
+
+export interface KafkaOptions {
+  /** Where the broker's files stand. A new folder under the temporary directory, removed on stop, when absent. */
+  readonly dataDir?: string;
+  /** Keeps files and ports on stop. */
+  readonly persistent?: boolean;
+  readonly heapMb?: number;
+}
+
+/** One real broker, its own controller (KRaft), on this machine only. */
+export interface LocalKafka {
+  readonly brokers: readonly string[];
+  /** Clean shutdown; removes the files unless persistent. Harmless when called again. */
+  stop(): Promise<void>;
+  /** SIGKILL, as a crash would; the files stay for `restart`. */
+  kill9(): Promise<void>;
+  /** Starts again on the same address and files, after a clean shutdown when it still runs. */
+  restart(): Promise<void>;
+}
+
+const HOST = '127.0.0.1';
+const START_TIMEOUT_MS = 90_000;
+const STOP_TIMEOUT_MS = 20_000;
+const TEMPORARY_PREFIX = 'settlement-kafka-';
+
+/**
+ * A broker in a container where a Docker API answers, else one on this machine's Java with classes that Maven fetches. Throws
+ * `OperationalError` `KAFKA_UNAVAILABLE` that says what to install when neither is possible.
+ */
+export async function startKafka(options: KafkaOptions = {}): Promise<LocalKafka> {
+  let containerFailure: unknown;
+  if (options.persistent !== true && (await dockerAnswers())) {
+    try {
+      return await startInContainer(options);
+    } catch (error) {
+      // An engine without the image and without a registry: Java may still do.
+      containerFailure = error;
+    }
+  }
+  try {
+    return await startOnJava(options, await locateKafka());
+  } catch (error) {
+    if (containerFailure === undefined) throw error;
+    throw new OperationalError('KAFKA_UNAVAILABLE', `neither a container (${String(containerFailure)}) nor Java (${String(error)}) brings up a broker`, 'not-done', { cause: error });
+  }
+}
+
+// ---- on this machine's Java ------------------------------------------------------------------------------------------
+
+async function startOnJava(options: KafkaOptions, distribution: KafkaDistribution): Promise<LocalKafka> {
+  sweepAbandoned();
+  const directory = options.dataDir === undefined ? mkdtempSync(join(tmpdir(), TEMPORARY_PREFIX)) : resolve(options.dataDir);
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'owner.pid'), String(process.pid));
+  const broker = new JavaBroker(directory, options, distribution);
+  try {
+    await broker.prepare();
+    await broker.start();
+    return broker;
+  } catch (error) {
+    await broker.stop();
+    throw error;
+  }
+}
+
+class JavaBroker implements LocalKafka {
+  #child: ChildProcess | undefined;
+  #exited: Promise<void> = Promise.resolve();
+  #port = 0;
+
+  constructor(
+    private readonly directory: string,
+    private readonly options: KafkaOptions,
+    private readonly distribution: KafkaDistribution,
+  ) {}
+
+  get brokers(): readonly string[] {
+    return [`${HOST}:${this.#port}`];
+  }
+
+  get #logFile(): string {
+    return join(this.directory, 'broker.log');
+  }
+
+  /** Ports are chosen once: the formatted storage names the controller's address. */
+  async prepare(): Promise<void> {
+    const properties = join(this.directory, 'server.properties');
+    if (existsSync(join(this.directory, 'data', 'meta.properties')) && existsSync(properties)) {
+      this.#port = Number(/^listeners=PLAINTEXT:\/\/[^:]+:([0-9]+)/m.exec(readFileSync(properties, 'utf8'))?.[1] ?? 0);
+      return;
+    }
+    this.#port = await freePort();
+    const controllerPort = await freePort();
+    writeFileSync(properties, serverProperties(this.#port, controllerPort, join(this.directory, 'data')));
+    writeFileSync(join(this.directory, 'log4j2.properties'), LOG4J_PROPERTIES);
+    const formatted = spawnSync(
+      this.distribution.java,
+      [...this.#jvmArgs(128), 'kafka.tools.StorageTool', 'format', '--cluster-id', 'c2V0dGxlbWVudC1sb2NhbA', '--standalone', '--config', properties],
+      { encoding: 'utf8' },
+    );
+    if (formatted.status !== 0) {
+      throw new OperationalError('KAFKA_NOT_STARTED', `its storage could not be formatted: ${formatted.stderr}${formatted.stdout}`, 'not-done');
+    }
+  }
+
+  #jvmArgs(heapMb: number): string[] {
+    return [
+      `-Xmx${heapMb}m`,
+      // The machine has other things to do: one collector thread, no resident reserve beyond the heap.
+      '-XX:+UseSerialGC', '-XX:+ExitOnOutOfMemoryError', '-Djava.awt.headless=true',
+      `-Dlog4j2.configurationFile=${join(this.directory, 'log4j2.properties')}`,
+      '-cp', this.distribution.classpath,
+    ];
+  }
+
+  async start(): Promise<void> {
+    const [program, ...args] = [...deathSignal(), this.distribution.java, ...this.#jvmArgs(this.options.heapMb ?? 512), 'kafka.Kafka', join(this.directory, 'server.properties')];
+    if (program === undefined) throw new OperationalError('KAFKA_NOT_STARTED', 'no program to start', 'not-done');
+    const log = openSync(this.#logFile, 'a');
+    // detached: Ctrl-C in a terminal must reach the services first, which still want to publish while they drain.
+    const child = spawn(program, args, { cwd: this.directory, stdio: ['ignore', log, log], detached: true });
+    closeSync(log);
+    this.#child = child;
+    this.#exited = new Promise((done) => {
+      const ended = (): void => {
+        if (this.#child === child) this.#child = undefined;
+        done();
+      };
+      child.once('exit', ended);
+      child.once('error', ended);
+    });
+    running.add(this);
+    installExitHook();
+    writeFileSync(join(this.directory, 'broker.pid'), String(child.pid ?? 0));
+    const deadlineMs = Date.now() + START_TIMEOUT_MS;
+    await answers(this.brokers, deadlineMs, () => {
+      if (this.#child !== child) throw new OperationalError('KAFKA_NOT_STARTED', `the broker ended: ${this.#logTail()}`, 'not-done');
+    });
+  }
+
+  #logTail(): string {
+    return existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8').trimEnd().split('\n').slice(-12).join(' | ') : '(no log)';
+  }
+
+  async stop(): Promise<void> {
+    await this.#end('SIGTERM');
+    running.delete(this);
+    this.#remove();
+  }
+
+  kill9(): Promise<void> {
+    return this.#end('SIGKILL');
+  }
+
+  async restart(): Promise<void> {
+    await this.#end('SIGTERM');
+    await this.start();
+  }
+
+  async #end(how: NodeJS.Signals): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    child.kill(how);
+    const timeout = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    await this.#exited;
+    clearTimeout(timeout);
+  }
+
+  /** For the parent's own end, where nothing can be awaited. */
+  endNow(): void {
+    this.#child?.kill(this.options.persistent === true ? 'SIGTERM' : 'SIGKILL');
+    this.#remove();
+  }
+
+  #remove(): void {
+    if (this.options.persistent !== true) rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+  }
+}
+
+function serverProperties(port: number, controllerPort: number, dataDir: string): string {
+  return `process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=${HOST}:${controllerPort}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controllerPort}
+advertised.listeners=PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controllerPort}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=${dataDir}
+auto.create.topics.enable=false
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+# Segments are allocated lazily; a dozen topics must not reserve gigabytes of a laptop.
+log.index.size.max.bytes=1048576
+num.network.threads=2
+num.io.threads=4
+# Nothing leaves this machine.
+metric.reporters=
+`;
+}
+
+const LOG4J_PROPERTIES = `status=error
+appenders=console
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d %p %c: %m%n
+rootLogger.level=warn
+rootLogger.appenderRefs=console
+rootLogger.appenderRef.console.ref=console
+`;
+
+/** The kernel ends the broker when this process dies without a word (Linux with util-linux; elsewhere the exit hook must do). */
+function deathSignal(): readonly string[] {
+  const help = spawnSync('setpriv', ['--help'], { encoding: 'utf8' });
+  return help.status === 0 && help.stdout.includes('--pdeathsig') ? ['setpriv', '--pdeathsig', 'KILL', '--'] : [];
+}
+
+const running = new Set<JavaBroker>();
+let hookInstalled = false;
+
+function installExitHook(): void {
+  if (hookInstalled) return;
+  hookInstalled = true;
+  atExit(() => {
+    for (const broker of running) broker.endNow();
+    running.clear();
+  });
+}
+
+/** Removes temporary brokers whose owner was killed before it could; the kernel has ended their processes. */
+function sweepAbandoned(): void {
+  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(TEMPORARY_PREFIX))) {
+    const directory = join(tmpdir(), name);
+    const owners = ['owner.pid', 'broker.pid'].map((file) => join(directory, file)).filter((file) => existsSync(file));
+    const pids = owners.map((file) => Number(readFileSync(file, 'utf8')));
+    if (pids.length === 0 || pids.some((pid) => pid > 0 && isAlive(pid))) continue;
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // EPERM: it lives and belongs to somebody else.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
+
+// ---- in a container --------------------------------------------------------------------------------------------------
+
+/** A short look: no engine is the usual case on a laptop and must not cost seconds. */
+async function dockerAnswers(): Promise<boolean> {
+  const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
+  const target = host.startsWith('unix://') ? { socketPath: host.slice('unix://'.length) } : endpointOf(host);
+  if (target === undefined || ('socketPath' in target && !existsSync(target.socketPath))) return false;
+  return new Promise((done) => {
+    const ping = request({ ...target, path: '/_ping', timeout: 1_500 }, (response) => {
+      response.resume();
+      done(response.statusCode === 200);
+    });
+    ping.once('timeout', () => ping.destroy());
+    ping.once('error', () => {
+      done(false);
+    });
+    ping.end();
+  });
+}
+
+function endpointOf(host: string): { readonly host: string; readonly port: number } | undefined {
+  const match = /^(?:tcp|http):\/\/([^:/]+):([0-9]+)/.exec(host);
+  return match?.[1] === undefined ? undefined : { host: match[1], port: Number(match[2]) };
+}
+
+async function startInContainer(options: KafkaOptions): Promise<LocalKafka> {
+  const { GenericContainer, getContainerRuntimeClient } = await import('testcontainers');
+  const port = await freePort();
+  const container = await new GenericContainer(`apache/kafka:${KAFKA_VERSION}`)
+    .withExposedPorts({ container: 9092, host: port })
+    .withEnvironment({
+      KAFKA_NODE_ID: '1',
+      KAFKA_PROCESS_ROLES: 'broker,controller',
+      KAFKA_LISTENERS: 'PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093',
+      KAFKA_ADVERTISED_LISTENERS: `PLAINTEXT://${HOST}:${port}`,
+      KAFKA_LISTENER_SECURITY_PROTOCOL_MAP: 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+      KAFKA_CONTROLLER_LISTENER_NAMES: 'CONTROLLER',
+      KAFKA_CONTROLLER_QUORUM_VOTERS: '1@127.0.0.1:9093',
+      KAFKA_AUTO_CREATE_TOPICS_ENABLE: 'false',
+      KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR: '1',
+      KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR: '1',
+      KAFKA_TRANSACTION_STATE_LOG_MIN_ISR: '1',
+      KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS: '0',
+      KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS: '1000',
+      KAFKA_HEAP_OPTS: `-Xmx${options.heapMb ?? 512}m`,
+    })
+    .withStartupTimeout(START_TIMEOUT_MS)
+    .start();
+  const brokers = [`${HOST}:${port}`];
+  const runtime = await getContainerRuntimeClient();
+  const handle = runtime.container.getById(container.getId());
+  const ready = (): Promise<void> => answers(brokers, Date.now() + START_TIMEOUT_MS, () => undefined);
+  let stopped = false;
+  await ready();
+  return {
+    brokers,
+    stop: async () => {
+      if (stopped) return;
+      stopped = true;
+      await container.stop({ remove: true });
+    },
+    kill9: async () => {
+      await handle.kill();
+    },
+    restart: async () => {
+      const { State } = await handle.inspect();
+      if (State.Running) await handle.stop();
+      await handle.start();
+      await ready();
+    },
+  };
+}
+
+// ---- readiness -------------------------------------------------------------------------------------------------------
+
+/** Until topics can be listed and a group's coordinator answers; consumers that came earlier would only log errors. */
+async function answers(brokers: readonly string[], deadlineMs: number, check: () => void): Promise<void> {
+  const kafka = new Kafka({ clientId: 'local-stack', brokers: [...brokers], logLevel: logLevel.NOTHING, connectionTimeout: 1_000, retry: { retries: 0 } });
+  const admin = kafka.admin();
+  for (;;) {
+    check();
+    try {
+      await admin.connect();
+      await admin.listTopics();
+      // Looking a group up makes the broker create and load the offsets topic.
+      await admin.fetchOffsets({ groupId: 'local-stack-readiness' });
+      await admin.disconnect();
+      return;
+    } catch (error) {
+      await admin.disconnect();
+      if (Date.now() > deadlineMs) throw new OperationalError('KAFKA_NOT_STARTED', `the broker at ${brokers.join()} did not answer in time`, 'not-done', { cause: error });
+      await sleep(100);
+    }
+  }
+}
