@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { checkCommands, checkDecisionRecord, checkInvariants, checkLinks, checkPaths, checkServicePage, type DocsContext, type DocumentCheck } from './docs/check-docs';
+import { checkCommands, checkDecisionRecord, checkFacts, checkInvariants, checkLinks, checkPaths, checkServicePage, type DocsContext, type DocumentCheck } from './docs/check-docs';
 import { repositoryAt } from './docs/repository';
 
 const root = join(import.meta.dirname, '..');
@@ -60,6 +60,8 @@ describe('the documents', () => {
     const numbers = records.map((path) => path.slice('docs/adr/'.length, 'docs/adr/0000'.length));
     expect(numbers.filter((number, i) => numbers.indexOf(number) !== i)).toEqual([]);
   });
+
+  it('list every fact of the contracts', () => holds(checkFacts, 'ARCHITECTURE.md'));
 
   it.each(documents.filter((path) => path === 'docs/invariants.md'))('%s names places that say what they are said to say', (path) => holds(checkInvariants, path));
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checkCommands, checkDecisionRecord, checkInvariants, checkLinks, checkPaths, checkServicePage, type DocsContext, type DocumentCheck } from './check-docs';
+import { checkCommands, checkDecisionRecord, checkFacts, checkInvariants, checkLinks, checkPaths, checkServicePage, type DocsContext, type DocumentCheck } from './check-docs';
 import { anchorsOf, linesOf } from './markdown';
 import { exists, type Repository } from './repository';
 
@@ -7,6 +7,7 @@ const contents: Readonly<Record<string, string>> = {
   'README.md': '# Settlement',
   'package.json': '{}',
   'docs/page.md': '',
+  'proto/settlement/relayer/v1/events.proto': 'message IntentAccepted {}\nmessage Outcome {}\nmessage IntentEnded {\n  repeated Outcome outcomes = 1;\n}',
   'docs/invariants.md': '# Invariants\n## I1 An acknowledged payment is never lost\n',
   'docs/services/relayer.md': '# Relayer\n## Crash windows\n## Crash windows\n### `kill -9`, twice\n',
   'libs/event-store/src/port.ts': 'export interface EventStore {}',
@@ -140,6 +141,22 @@ describe('the page of invariants', () => {
 
   it('may own up to a place that is missing', () => {
     expect(run(checkInvariants, page((id) => section(id, `${place}\nOnly one place yet.\n`)))).toEqual([]);
+  });
+});
+
+describe('the list of facts', () => {
+  const table = (facts: string): string => `# A\n## The facts\n| relayer | ${facts} |\n## Next\n| other | \`NotAFact\` |\n`;
+
+  it('with every event is fine', () => {
+    expect(run(checkFacts, table('`IntentAccepted`, **`IntentEnded`**'))).toEqual([]);
+  });
+
+  it.each([
+    [table('`IntentAccepted`'), 'docs/page.md:2: the facts lack IntentEnded'],
+    [table('`IntentAccepted`, `IntentEnded`, `IntentLost`'), 'docs/page.md:3: no contract has the event IntentLost'],
+    [table('`IntentAccepted`, `IntentEnded`, `Outcome`'), 'docs/page.md:3: no contract has the event Outcome'],
+  ])('%j is refused', (text, finding) => {
+    expect(run(checkFacts, text)).toEqual([finding]);
   });
 });
 

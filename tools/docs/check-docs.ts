@@ -165,3 +165,20 @@ export const checkInvariants: DocumentCheck = (path, text, { repository }) => {
   }
   return findings;
 };
+
+/** ARCHITECTURE.md: the section "The facts" lists every event of the contracts and nothing else. */
+export const checkFacts: DocumentCheck = (path, text, { repository }) => {
+  const protos = repository.files.filter((file) => file.startsWith('proto/') && file.endsWith('/events.proto')).map((file) => repository.read(file));
+  const messages = protos.flatMap((proto) => [...proto.matchAll(/^message (\w+)/gm)].map((match) => match[1] ?? ''));
+  // What is a field's type is a part of an event, not an event.
+  const events = new Set(messages.filter((name) => !protos.some((proto) => new RegExp(`^\\s+(?:repeated )?${name} \\w+ =`, 'm').test(proto))));
+  const lines = linesOf(text);
+  const start = lines.findIndex((line) => line.text === '## The facts');
+  const length = lines.slice(start + 1).findIndex((line) => line.text.startsWith('## '));
+  const table = start < 0 ? [] : lines.slice(start + 1, length < 0 ? undefined : start + 1 + length).filter((line) => line.text.startsWith('|'));
+  const listed = table.flatMap((line) => codeSpans(line.text));
+  return [
+    ...[...events].filter((event) => !listed.includes(event)).map((event) => `${path}:${(lines[start]?.number ?? 1)}: the facts lack ${event}`),
+    ...table.flatMap((line) => codeSpans(line.text).filter((name) => !events.has(name)).map((name) => `${path}:${line.number}: no contract has the event ${name}`)),
+  ];
+};
