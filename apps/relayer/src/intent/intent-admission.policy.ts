@@ -22,8 +22,11 @@ export type Admission =
   | { readonly ok: true; readonly intent: Intent }
   | { readonly ok: false; readonly reason: IntentReason };
 
-/** ERC-1271 signatures have no bound of their own; this one keeps a single intent from filling a transaction's calldata. */
-const SIGNATURE_BYTES_MAX = 4_096;
+/**
+ * ERC-1271 signatures have no bound of their own. A Safe with 10 owners needs 650 bytes, a passkey wallet about 700; more would
+ * crowd others out of a transaction.
+ */
+const SIGNATURE_BYTES_MAX = 2_048;
 /** The vault's packed call data holds amounts in 12 bytes and times in 5. */
 const AMOUNT_MAX = 2n ** 96n - 1n;
 const TIME_MAX = 2n ** 40n - 1n;

@@ -66,6 +66,14 @@ interface Planned {
   readonly event: Extract<TransactionEvent, { type: 'TransactionPlanned' }>;
 }
 
+interface Final {
+  readonly transaction: OpenTransaction;
+  readonly events: readonly TransactionEvent[];
+  readonly receipt: Receipt;
+  /** Given back by a transaction that reverted as a whole. */
+  readonly putBack: readonly AcceptedIntent[];
+}
+
 /** The planner looks again at least this often; submissions wake it earlier. Milliseconds. */
 const PLAN_MS_MAX = 100;
 /** After a failure, and while the vault or the fees say no. Milliseconds. */
@@ -83,6 +91,10 @@ export class LaneRunner {
   readonly #stop = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
   #health: LaneHealth = { state: 'starting' };
+  /** Why the planner plans nothing although intents wait. */
+  #blocked: string | undefined;
+  /** Bytes went out since receipts were last asked for. */
+  #sent = true;
   #head: ChainHead | undefined;
   #fees: { readonly fees: Fees | undefined; readonly atMs: number } | undefined;
   #wake: (() => void) | undefined;
@@ -92,7 +104,7 @@ export class LaneRunner {
   }
 
   get health(): LaneHealth {
-    return this.#health;
+    return this.#health.state === 'running' && this.#blocked !== undefined ? { state: 'waiting', why: this.#blocked } : this.#health;
   }
 
   get keyAddress(): EvmAddress {
@@ -156,7 +168,6 @@ export class LaneRunner {
       let pauseMs: number;
       try {
         pauseMs = await step();
-        if (this.#health.state === 'waiting' && pauseMs < BACKOFF_MS) this.#health = { state: 'running' };
       } catch (error) {
         if (this.#stopping && error instanceof OperationalError) return;
         if (!(error instanceof OperationalError)) {
@@ -199,7 +210,7 @@ export class LaneRunner {
   async #plan(): Promise<number> {
     const { queue, book, settings, clock, ownership, metrics } = this.#parts;
     if (ownership.held(book.laneId) === undefined) {
-      this.#health = { state: 'waiting', why: 'another process owns the lane' };
+      this.#blocked = 'another process owns the lane';
       return BACKOFF_MS;
     }
     const nowNs = clock.nowNs();
@@ -207,19 +218,25 @@ export class LaneRunner {
     metrics.waiting(book.chainId, waiting.length, ageS(waiting, nowNs));
     metrics.lane(book.chainId, book.keyAddress, book.inFlight(), book.nextNonce ?? 0n);
     const slots = settings.inFlightMax - book.inFlight();
-    const { packs, expired } = pack(waiting, Math.max(0, slots), { nowNs, chainTimeS: this.#head?.timestampS ?? 0n }, settings.pack);
+    if (slots <= 0) {
+      await this.#idle();
+      return 0;
+    }
+    const { packs, expired } = pack(waiting, slots, { nowNs, chainTimeS: this.#head?.timestampS ?? 0n }, settings.pack);
     if (expired.length > 0) await this.#expire(expired.map((accepted) => ({ accepted, reason: IntentReason.INTENT_REASON_AUTHORIZATION_EXPIRED })));
     if (packs.length === 0) {
+      this.#blocked = undefined;
       await this.#idle();
       return 0;
     }
     const fees = await this.#currentFees();
     if (fees === undefined) {
-      this.#health = { state: 'waiting', why: 'gas costs more than FEE_PER_GAS_WEI_MAX' };
+      this.#blocked = 'gas costs more than FEE_PER_GAS_WEI_MAX';
       return BACKOFF_MS;
     }
     const checked = await this.#simulate(packs);
     if (checked === 'vault-refuses') return BACKOFF_MS;
+    this.#blocked = undefined;
     if (checked.length === 0) return 0;
     const planned = await this.#record(checked);
     this.#parts.crash.reached('after-plan');
@@ -265,7 +282,7 @@ export class LaneRunner {
       }
       const whole = vault.revertOf(answer.data);
       if (whole.blame === 'vault') {
-        this.#health = { state: 'waiting', why: `the vault refuses: ${whole.name}` };
+        this.#blocked = `the vault refuses: ${whole.name}`;
         this.#parts.logger.error({ lane: this.#parts.book.laneId, revert: whole.name, message: answer.message }, 'the vault refuses every call: intents wait');
         return 'vault-refuses';
       }
@@ -278,7 +295,7 @@ export class LaneRunner {
 
   async #isolate(whole: Pack): Promise<readonly Pack[]> {
     const { reader, vault, settings } = this.#parts;
-    const gasOf = (accepted: AcceptedIntent): bigint => gasLimitOf(whole.kind, itemsOf(accepted), settings.pack.gas);
+    const gasOf = (...intents: readonly AcceptedIntent[]): bigint => gasLimitOf(intents.map((it) => it.intent.call), settings.pack.gas);
     const alone = await reader.calls(whole.intents.map((accepted) => this.#callOf([accepted], gasOf(accepted))));
     const faulty: { accepted: AcceptedIntent; reason: IntentReason }[] = [];
     const sound: AcceptedIntent[] = [];
@@ -290,7 +307,7 @@ export class LaneRunner {
     if (faulty.length > 0) await this.#expire(faulty);
     // Each works alone and all fail together: then each goes alone.
     if (faulty.length === 0) return sound.map((accepted) => ({ ...whole, intents: [accepted], gasLimit: gasOf(accepted) }));
-    return sound.length === 0 ? [] : [{ ...whole, intents: sound, gasLimit: gasLimitOf(whole.kind, sound.length, settings.pack.gas) }];
+    return sound.length === 0 ? [] : [{ ...whole, intents: sound, gasLimit: gasOf(...sound) }];
   }
 
   #callOf(intents: readonly AcceptedIntent[], gas: bigint) {
@@ -420,6 +437,7 @@ export class LaneRunner {
       return lifecycle?.phase === 'signed' ? [{ transactionId, signature: lifecycle.signature }] : [];
     });
     if (ready.length === 0) return;
+    this.#sent = true;
     const outcomes = await broadcaster.broadcast(ready.map(({ signature }) => signature.raw as HexBytes));
     crash.reached('after-broadcast');
     for (const [index, { transactionId, signature }] of ready.entries()) {
@@ -458,7 +476,10 @@ export class LaneRunner {
     const head = await reader.head();
     const news = head.hash !== this.#head?.hash;
     this.#head = head;
-    if (unmined.length > 0 && (news || unmined.some((it) => it.lifecycle.phase === 'signed'))) await this.#include(unmined);
+    if (unmined.length > 0 && (news || this.#sent)) {
+      this.#sent = false;
+      await this.#include(unmined);
+    }
     if (included.length > 0 || unmined.length > 0) await this.#finalize(head);
     const nowMs = clock.monotonicMs();
     const late = book.open().filter((it) => it.lifecycle.phase === 'signed' && nowMs - (it.broadcastAtMs ?? 0) > settings.rebroadcastMs);
@@ -527,7 +548,7 @@ export class LaneRunner {
         if (receipt?.blockHash === inclusion.blockHash) book.remember(transaction.transactionId, receipt);
       }
     }
-    const final: { transaction: OpenTransaction; events: readonly TransactionEvent[]; receipt: Receipt; putBack: readonly AcceptedIntent[] }[] = [];
+    const final: Final[] = [];
     for (const { transaction } of deep) {
       const receipt = book.get(transaction.transactionId)?.receipt;
       if (receipt !== undefined) final.push({ transaction, receipt, ...(await this.#verdict(transaction, receipt)) });
@@ -535,11 +556,11 @@ export class LaneRunner {
     if (final.length > 0) await this.#recordFinal(final);
   }
 
-  async #recordFinal(final: readonly { transaction: OpenTransaction; events: readonly TransactionEvent[]; receipt: Receipt; putBack: readonly AcceptedIntent[] }[]): Promise<void> {
+  async #recordFinal(final: readonly Final[]): Promise<void> {
     const { recorder, crash, queue } = this.#parts;
     // Crash here: final on the chain, not recorded. After the restart the same receipt leads to the same fact.
     crash.reached('before-fact');
-    const appendOf = ({ transaction, events, receipt }: (typeof final)[number]): Append =>
+    const appendOf = ({ transaction, events, receipt }: Final): Append =>
       this.#appendOf(transaction, transaction.version, `finalize-${receipt.blockHash}`, events);
     const plain = final.filter((it) => it.putBack.length === 0);
     if (plain.length > 0) this.#apply(plain, await recorder.append(plain.map(appendOf)));
@@ -551,7 +572,7 @@ export class LaneRunner {
       this.#apply([it], results);
       queue.putBack(it.putBack);
     }
-    for (const it of final) this.#announce(it.transaction, it.receipt, it.putBack);
+    for (const it of final) this.#announce(it);
   }
 
   /** The fact of a transaction that is final, and the intents that it gives back. */
@@ -619,7 +640,7 @@ export class LaneRunner {
     const { reader, vault, settings, lookups, metrics, book } = this.#parts;
     metrics.reverted(book.chainId, intents.length);
     const reverts = await lookups.reverts(intents.map((it) => it.intent.intentId));
-    const alone = await reader.calls(intents.map((it) => this.#callOf([it], gasLimitOf(it.intent.call.kind, itemsOf(it), settings.pack.gas))));
+    const alone = await reader.calls(intents.map((it) => this.#callOf([it], gasLimitOf([it.intent.call], settings.pack.gas))));
     const putBack: AcceptedIntent[] = [];
     const done: AcceptedIntent[] = [];
     const results: ItemResult[] = [];
@@ -699,19 +720,21 @@ export class LaneRunner {
     }
   }
 
-  #announce(transaction: OpenTransaction, receipt: Receipt, putBack: readonly AcceptedIntent[]): void {
+  #announce({ transaction, events, receipt, putBack }: Final): void {
     const { queue, book, logger, metrics, clock } = this.#parts;
     const back = new Set(putBack.map((it) => it.intent.intentId));
     const done = transaction.intents.filter((it) => !back.has(it.intent.intentId));
+    const executed = events.flatMap((event) => (event.type === 'TransactionFinalized' ? event.outcomes : [])).filter((outcome) => outcome.executed).length;
     queue.settle(done.map((it) => it.intent.intentId));
     const kind = transaction.intents[0]?.intent.call.kind ?? 'collect';
-    metrics.finalized(book.chainId, kind, done.length, putBack.length, receipt.gasUsed);
+    metrics.finalized(book.chainId, kind, executed, done.length - executed, receipt.gasUsed);
     logger.info(
       {
         transactionId: transaction.transactionId,
         transactionHash: receipt.transactionHash,
         blockNumber: receipt.blockNumber.toString(),
         gasUsed: receipt.gasUsed.toString(),
+        executed,
         intents: done.map((it) => it.intent.intentId),
         putBack: [...back],
       },
@@ -729,10 +752,6 @@ export class LaneRunner {
 
 /** What the chain answers when a call was executed before, by whomever. */
 const SEEN_BEFORE: ReadonlySet<IntentReason> = new Set([IntentReason.INTENT_REASON_AUTHORIZATION_USED, IntentReason.INTENT_REASON_DUPLICATE]);
-
-function itemsOf(accepted: AcceptedIntent): number {
-  return accepted.intent.call.kind === 'settle' ? accepted.intent.call.payouts.length : 1;
-}
 
 function ageS(waiting: readonly AcceptedIntent[], nowNs: UnixNs): number {
   let oldest = nowNs;

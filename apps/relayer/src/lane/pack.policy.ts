@@ -1,6 +1,8 @@
 import type { EvmAddress } from '@settlement/kernel/address';
+import { InvariantViolated } from '@settlement/kernel/errors';
 import type { UnixNs } from '@settlement/kernel/time';
-import type { AcceptedIntent, CollectCall, IntentCall } from '../intent/intent';
+import { unreachable } from '@settlement/kernel/unreachable';
+import type { AcceptedIntent, IntentCall } from '../intent/intent';
 
 /** EIP-7825: no transaction may use more gas than 2^24. */
 export const TRANSACTION_GAS_MAX = 16_777_216n;
@@ -45,23 +47,35 @@ export interface PackTime {
   readonly chainTimeS: bigint;
 }
 
-export function gasLimitOf(kind: IntentCall['kind'], items: number, gas: GasModel): bigint {
-  const count = BigInt(items);
-  switch (kind) {
-    case 'collect':
-      return gas.collectBase + gas.collectItem * count;
-    case 'settle':
-      return gas.settleBase + gas.settleItem * count;
-    case 'refund':
-      return gas.refundBase + gas.refundItem * count;
-  }
+/** EIP-7623: what a byte of call data costs at most. Only long (ERC-1271) signatures matter beside an item's own bound. */
+const CALLDATA_BYTE_GAS = 40n;
+const KEY_SIGNATURE_BYTES = 65;
+
+/** Gas limit of the transaction that holds these calls, all of one kind; a settle stands alone. */
+export function gasLimitOf(calls: readonly IntentCall[], gas: GasModel): bigint {
+  let limit = 0n;
+  for (const call of calls) limit += itemGasOf(call, gas);
+  const [first] = calls;
+  return limit + (first === undefined ? 0n : baseGasOf(first.kind, gas));
 }
 
-/** How many items fit into one transaction under EIP-7825 and the configured maximum; at least 1. */
-export function itemsMaxOf(kind: IntentCall['kind'], limits: Pick<PackLimits, 'gas' | 'itemsMax'>): number {
-  let items = limits.itemsMax;
-  while (items > 1 && gasLimitOf(kind, items, limits.gas) > TRANSACTION_GAS_MAX) items -= 1;
-  return items;
+function baseGasOf(kind: IntentCall['kind'], gas: GasModel): bigint {
+  return kind === 'collect' ? gas.collectBase : kind === 'settle' ? gas.settleBase : gas.refundBase;
+}
+
+function itemGasOf(call: IntentCall, gas: GasModel): bigint {
+  switch (call.kind) {
+    case 'collect': {
+      const longer = call.signature.length / 2 - 1 - KEY_SIGNATURE_BYTES;
+      return gas.collectItem + (longer > 0 ? BigInt(Math.ceil(longer)) * CALLDATA_BYTE_GAS : 0n);
+    }
+    case 'settle':
+      return gas.settleItem * BigInt(call.payouts.length);
+    case 'refund':
+      return gas.refundItem;
+    default:
+      return unreachable(call);
+  }
 }
 
 /**
@@ -102,24 +116,38 @@ export function pack(waiting: readonly AcceptedIntent[], slots: number, time: Pa
 function packsOf(group: readonly AcceptedIntent[], slots: number, nowNs: UnixNs, limits: PackLimits): readonly Pack[] {
   const [first] = group;
   if (first === undefined) return [];
-  const { kind, token } = first.intent.call;
-  if (first.intent.call.kind === 'settle') {
-    return [{ kind, token, intents: group, gasLimit: gasLimitOf(kind, first.intent.call.payouts.length, limits.gas) }];
-  }
-  const itemsMax = itemsMaxOf(kind, limits);
+  if (first.intent.call.kind === 'settle') return [packOf(group, limits.gas)];
   const oldestFirst = [...group].sort((a, b) => (a.acceptedAtNs < b.acceptedAtNs ? -1 : a.acceptedAtNs > b.acceptedAtNs ? 1 : 0));
   const due = (item: AcceptedIntent): boolean => nowNs - item.acceptedAtNs >= BigInt(limits.waitMs) * 1_000_000n;
   // What is due, in whole transactions where there is enough, and all of the rest when its oldest item is due.
-  const full = Math.floor(oldestFirst.length / itemsMax);
-  const rest = oldestFirst[full * itemsMax];
+  const full = Math.floor(oldestFirst.length / limits.itemsMax);
+  const rest = oldestFirst[full * limits.itemsMax];
   const transactions = Math.min(slots, full + (rest !== undefined && due(rest) ? 1 : 0));
-  const chosen = oldestFirst.slice(0, transactions * itemsMax).sort(byMerchant);
+  const chosen = oldestFirst.slice(0, transactions * limits.itemsMax).sort(byMerchant);
   const packs: Pack[] = [];
-  for (let from = 0; from < chosen.length; from += itemsMax) {
-    const intents = chosen.slice(from, from + itemsMax);
-    packs.push({ kind, token, intents, gasLimit: gasLimitOf(kind, intents.length, limits.gas) });
+  let from = 0;
+  while (from < chosen.length && packs.length < slots) {
+    let gas = baseGasOf(first.intent.call.kind, limits.gas);
+    let to = from;
+    for (let next = chosen[to]; next !== undefined && to - from < limits.itemsMax; next = chosen[to]) {
+      gas += itemGasOf(next.intent.call, limits.gas);
+      if (gas > TRANSACTION_GAS_MAX && to > from) break;
+      to += 1;
+    }
+    packs.push(packOf(chosen.slice(from, to), limits.gas));
+    from = to;
   }
   return packs;
+}
+
+function packOf(intents: readonly AcceptedIntent[], gas: GasModel): Pack {
+  const calls = intents.map((it) => it.intent.call);
+  const { kind, token } = calls[0] ?? unpacked();
+  return { kind, token, intents, gasLimit: gasLimitOf(calls, gas) };
+}
+
+function unpacked(): never {
+  throw new InvariantViolated('EMPTY_TRANSACTION', 'a transaction holds at least one intent');
 }
 
 /** By merchant, then by age, then by id: the same set is always the same transaction. */
@@ -132,9 +160,4 @@ function byMerchant(a: AcceptedIntent, b: AcceptedIntent): number {
 
 function merchantOf(call: IntentCall): string {
   return call.kind === 'settle' ? '' : call.merchantKey;
-}
-
-/** Narrow by kind: what the vault codec takes. */
-export function collectsOf(intents: readonly AcceptedIntent[]): readonly CollectCall[] {
-  return intents.flatMap(({ intent }) => (intent.call.kind === 'collect' ? [intent.call] : []));
 }
