@@ -19,6 +19,17 @@ const SUMS = {
 export function prometheusPaymasterMetrics(registry: Registry, sums: () => Promise<ReadonlyMap<SponsorId, SponsorState>>, failed: (error: unknown) => void): PaymasterMetrics {
   const registers = [registry];
   let latest: ReadonlyMap<SponsorId, SponsorState> = new Map();
+  let reading: Promise<void> | undefined;
+  // One read a scrape: the gauges collect at the same time and share it. The other metrics are wanted most when the database
+  // is away, so a read that fails is told, and the sums stay as they were.
+  const read = (): Promise<void> =>
+    (reading ??= sums()
+      .then((found) => {
+        latest = found;
+      }, failed)
+      .finally(() => {
+        reading = undefined;
+      }));
   for (const [name, help] of Object.entries(SUMS) as [keyof typeof SUMS, string][]) {
     new Gauge({
       name: `paymaster_sponsor_${name}_wei`,
@@ -26,13 +37,7 @@ export function prometheusPaymasterMetrics(registry: Registry, sums: () => Promi
       labelNames: ['sponsor'],
       registers,
       async collect() {
-        try {
-          // One read a scrape: the first of the gauges fetches, the others show the same.
-          if (name === 'budget') latest = await sums();
-        } catch (error) {
-          // The other metrics are wanted most when the database is away; the sums stay as they were.
-          failed(error);
-        }
+        await read();
         for (const [sponsor, state] of latest) this.set({ sponsor }, Number(name === 'available' ? availableOf(state) : state[name]));
       },
     });
