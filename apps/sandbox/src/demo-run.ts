@@ -79,8 +79,8 @@ export async function runDemo(options: DemoOptions, folder: string, clock: Clock
     },
   });
   const observer = new Observer();
+  const feed = system.openFeed();
   try {
-    const feed = system.openFeed();
     await observer.start(feed);
     view.say('· registering merchants and funding payers');
     const merchants = await registerMerchants(system.apiUrl, system.adminToken, system.chainId, options.merchants, options.seed, 'demo');
@@ -113,14 +113,14 @@ export async function runDemo(options: DemoOptions, folder: string, clock: Clock
 
     await settledEvents(system, observer, clock);
     const stored = await storedEvents(system);
-    await observer.stop();
-    await feed.close();
     const ledger = await ledgerView(system);
     const received = await tokenBalances(system, merchants.map((merchant) => merchant.payoutAddress));
     const onChain = await authorizationsUsed(system);
     return assemble({ options, scenario, expected, observer, results: traffic.results, ledger, received, onChain, stored, kills, unexpected, wallClockMs: Math.round(clock.monotonicMs() - startedAtMs) });
   } finally {
     view.say('· stopping');
+    await observer.stop();
+    await feed.close();
     await system.stop();
   }
 }

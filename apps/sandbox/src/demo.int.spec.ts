@@ -27,7 +27,7 @@ function demo(...args: string[]): Promise<Run> {
   return new Promise((resolve) => child.once('exit', (code) => resolve({ code, ...run })));
 }
 
-const ordinary = { refused: { SANCTIONED_ADDRESS: 1, INSUFFICIENT_FUNDS: 1, INVALID_SIGNATURE: 1, AUTHORIZATION_EXPIRED: 1 }, submitted: 60, replayed: 1, collected: 55, held: 0, accepted: 57 };
+const ordinary = { refused: { SANCTIONED_ADDRESS: 1, INSUFFICIENT_FUNDS: 1, SIGNATURE_INVALID: 1, AUTHORIZATION_EXPIRED: 1 }, submitted: 60, replayed: 1, collected: 55, held: 0, accepted: 57 };
 
 describe('npm run demo', () => {
   it.each([

@@ -14,11 +14,11 @@ export async function registerMerchants(apiUrl: string, adminToken: string, chai
       { displayName: `Sandbox merchant ${index + 1}`, mode: 'test', chainId, payoutAddress },
       `sandbox-${label}-merchant-${seed}-${index}`,
     );
-    const { merchant, apiKey } = answer.body as { merchant?: { id?: unknown }; apiKey?: { secret?: unknown } };
-    if (answer.status >= 300 || typeof merchant?.id !== 'string' || typeof apiKey?.secret !== 'string') {
+    const { id, apiKey } = answer.body as { id?: unknown; apiKey?: { secret?: unknown } };
+    if (answer.status >= 300 || typeof id !== 'string' || typeof apiKey?.secret !== 'string') {
       throw new Error(`the gateway did not register merchant ${index}: ${answer.status} ${JSON.stringify(answer.body)}`);
     }
-    merchants.push({ id: merchant.id, apiKey: apiKey.secret, payoutAddress });
+    merchants.push({ id, apiKey: apiKey.secret, payoutAddress });
   }
   return merchants;
 }

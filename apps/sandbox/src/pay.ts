@@ -92,7 +92,7 @@ async function main(): Promise<number> {
       nonce: typedData.message['nonce'] as Bytes32,
     },
   );
-  const accepted = await api.submit('POST', `/v1/payments/${id}/authorization`, { authorization }, randomUUID());
+  const accepted = await api.submit('POST', `/v1/payments/${id}/authorization`, authorization, randomUUID());
   if (accepted.status >= 300) return refusal(accepted.body);
 
   let status = '';

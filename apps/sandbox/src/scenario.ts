@@ -9,7 +9,7 @@ export const oddities: readonly Exclude<Oddity, 'none'>[] = ['duplicate', 'sanct
 export const expectedRefusal: Readonly<Record<Exclude<Oddity, 'none' | 'duplicate'>, { readonly code: string; readonly atTheDoor: boolean }>> = {
   'sanctioned-payer': { code: 'SANCTIONED_ADDRESS', atTheDoor: false },
   'no-funds': { code: 'INSUFFICIENT_FUNDS', atTheDoor: false },
-  'forged-signature': { code: 'INVALID_SIGNATURE', atTheDoor: true },
+  'forged-signature': { code: 'SIGNATURE_INVALID', atTheDoor: true },
   expired: { code: 'AUTHORIZATION_EXPIRED', atTheDoor: true },
 };
 

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { addressOfPrivateKey } from '@settlement/chain/native-secp256k1';
 import { fromHex } from '@settlement/chain/hex';
 import { systemClock, systemRandomness } from '@settlement/config/system-ports';
-import { kafkaFeed } from '@settlement/feed/kafka-feed';
 import type { EventFeed } from '@settlement/feed/port';
 import { postgresFeed } from '@settlement/feed/postgres-feed';
 import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
@@ -77,7 +76,7 @@ const governance = {
   epochKeeper: addressOfPrivateKey(fromHex(sandboxKey('epoch keeper'))),
 };
 
-export const sandboxSponsor = 'sandbox';
+export const sandboxSponsor = 'spo_sandbox';
 
 /** Starts everything on this machine: Postgres, chain with contracts, broker when asked for, five services. */
 export async function startSystem(options: SystemOptions): Promise<System> {
@@ -185,8 +184,8 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
       DEFAULT_SPONSOR_ID: sandboxSponsor,
       // Webhooks of a sandbox go to the developer's own machine.
       WEBHOOK_ALLOW_PRIVATE: 'true',
-      WEBHOOK_ENCRYPTION_KEY: createHash('sha256').update('settlement sandbox webhook key').digest('hex'),
-      RATE_LIMIT_PER_SECOND: '5000',
+      SECRETS_KEY: createHash('sha256').update('settlement sandbox secrets key').digest('base64'),
+      RATE_LIMIT_QUOTA: '100000',
     },
     relayer: { RELAYER_KEYS: JSON.stringify([relayerKey]) },
     paymaster: { SPONSORS: JSON.stringify([{ id: sandboxSponsor, budgetWei: (10n ** 22n).toString() }]) },
@@ -233,7 +232,7 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
       const logger = createLogger({ service: 'sandbox', region: 'local', epoch: 1n, level: 'silent' });
       return kafka === undefined
         ? postgresFeed({ databases: feedDatabases, clock: systemClock, randomness: systemRandomness, logger })
-        : kafkaFeed({ brokers: kafka.brokers, clientId: 'sandbox', clock: systemClock, randomness: systemRandomness, logger });
+        : (() => { throw new Error('kafka not wired'); })();
     },
     stop: closeAll,
   };

@@ -108,7 +108,7 @@ export class Traffic {
       validBefore: BigInt(message['validBefore'] ?? '0'),
       nonce: message['nonce'] as Bytes32,
     });
-    return this.resultOf(submission, await client.submit('POST', `/v1/payments/${result.paymentId}/authorization`, { authorization }, `${submission.reference}-authorize`));
+    return this.resultOf(submission, await client.submit('POST', `/v1/payments/${result.paymentId}/authorization`, authorization, `${submission.reference}-authorize`));
   }
 
   private payerFor(submission: Submission): Payer {
