@@ -3,11 +3,75 @@ import type { RecordedEvent } from '@settlement/event-store/event';
 import type { UnixNs } from '@settlement/kernel/time';
 import pg from 'pg';
 
+/** Events as a store would have recorded them, in order. */
+export class EventMaker {
+  readonly #heads = new Map<number, bigint>();
+  readonly #versions = new Map<string, bigint>();
+
+  constructor(private readonly source: string) {}
+
+  next(partition: number, streamId: string): RecordedEvent {
+    const position = (this.#heads.get(partition) ?? 0n) + 1n;
+    this.#heads.set(partition, position);
+    const streamVersion = (this.#versions.get(streamId) ?? 0n) + 1n;
+    this.#versions.set(streamId, streamVersion);
+    return {
+      source: this.source, partition, position, eventId: `${partition}-${position}`, streamId, streamVersion, type: 'SomethingHappened', schemaVersion: 1,
+      payload: new Uint8Array([0, 1, 2, 255]), amountMinor: 123456789012345678901234567890n, token: 'USDC', subjectId: 'pay_1',
+      commandId: `command-${partition}-${position}`, recordedAtNs: 1_700_000_000_123_456_789n as UnixNs,
+      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', region: 'local', epoch: 7n, hash: new Uint8Array(32).fill(1),
+    };
+  }
+}
+
+/** A log in memory behind the part of the event store that the relay needs. */
+export class MemoryLog {
+  readonly #maker: EventMaker;
+  readonly #events: RecordedEvent[][];
+  readonly #listeners = new Set<(partition: number, head: bigint) => void>();
+
+  constructor(
+    readonly source: string,
+    readonly partitions: number,
+  ) {
+    this.#maker = new EventMaker(source);
+    this.#events = Array.from({ length: partitions }, () => []);
+  }
+
+  append(partition: number, streamIds: readonly string[]): void {
+    this.#of(partition).push(...streamIds.map((streamId) => this.#maker.next(partition, streamId)));
+    for (const listener of this.#listeners) listener(partition, BigInt(this.#of(partition).length));
+  }
+
+  /** Cuts the log off, as a restore from an old copy does. */
+  truncate(partition: number, head: number): void {
+    this.#of(partition).length = head;
+  }
+
+  #of(partition: number): RecordedEvent[] {
+    const events = this.#events[partition];
+    if (events === undefined) throw new RangeError(`no partition ${partition}`);
+    return events;
+  }
+
+  readPartition(partition: number, after: bigint, limit: number): Promise<readonly RecordedEvent[]> {
+    return Promise.resolve(this.#of(partition).slice(Number(after), Number(after) + limit));
+  }
+
+  head(partition: number): Promise<bigint> {
+    return Promise.resolve(BigInt(this.#of(partition).length));
+  }
+
+  onAdvance(listener: (partition: number, head: bigint) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
 /** A log written by plain SQL, so that tests can also break what the event store would never write. */
 export class TestLog {
   readonly pool: pg.Pool;
-  readonly #heads: bigint[];
-  readonly #versions = new Map<string, bigint>();
+  readonly #maker: EventMaker;
 
   private constructor(
     readonly source: string,
@@ -16,7 +80,7 @@ export class TestLog {
   ) {
     this.pool = new pg.Pool({ connectionString: url, max: 4 });
     this.pool.on('error', () => 'tests kill the server on purpose; the next query says what counts');
-    this.#heads = Array.from({ length: partitions }, () => 0n);
+    this.#maker = new EventMaker(source);
   }
 
   /** Begins anew: an earlier test's log in the same database is removed. */
@@ -30,22 +94,9 @@ export class TestLog {
   }
 
   async append(partition: number, streamIds: readonly string[]): Promise<readonly RecordedEvent[]> {
-    const events = streamIds.map((streamId) => this.#next(partition, streamId));
+    const events = streamIds.map((streamId) => this.#maker.next(partition, streamId));
     await this.write(partition, events);
     return events;
-  }
-
-  #next(partition: number, streamId: string): RecordedEvent {
-    const position = (this.#heads[partition] ?? 0n) + 1n;
-    this.#heads[partition] = position;
-    const streamVersion = (this.#versions.get(streamId) ?? 0n) + 1n;
-    this.#versions.set(streamId, streamVersion);
-    return {
-      source: this.source, partition, position, eventId: `${partition}-${position}`, streamId, streamVersion, type: 'SomethingHappened', schemaVersion: 1,
-      payload: new Uint8Array([0, 1, 2, 255]), amountMinor: 123456789012345678901234567890n, token: 'USDC', subjectId: 'pay_1',
-      commandId: `command-${partition}-${position}`, recordedAtNs: 1_700_000_000_123_456_789n as UnixNs,
-      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', region: 'local', epoch: 7n, hash: new Uint8Array(32).fill(1),
-    };
   }
 
   async write(partition: number, events: readonly RecordedEvent[]): Promise<void> {

@@ -1,0 +1,33 @@
+import { Kafka, logLevel, type IHeaders } from 'kafkajs';
+import type { EventAttributes } from './event-envelope';
+import type { FeedLogger } from './feed-logger';
+
+/** `settlement.<service>.v1`: one topic a service, its partitions those of the event store. */
+export function topicOf(source: string): string {
+  return `settlement.${source}.v1`;
+}
+
+export function kafkaClient(clientId: string, brokers: readonly string[], logger: FeedLogger): Kafka {
+  return new Kafka({
+    clientId,
+    brokers: [...brokers],
+    connectionTimeout: 3_000,
+    requestTimeout: 15_000,
+    retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 8 },
+    logLevel: logLevel.WARN,
+    // The library calls each retry an error; what matters is said by the callers, so its own words are details.
+    logCreator: () => ({ namespace, log }) => {
+      logger.debug({ kafkajs: namespace, detail: log['error'] ?? log['stack'] }, log.message);
+    },
+  });
+}
+
+/** Header values arrive as buffers; a repeated header, which we never write, keeps its first value. */
+export function attributesOf(headers: IHeaders | undefined): EventAttributes {
+  const attributes: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers ?? {})) {
+    const first = Array.isArray(value) ? value[0] : value;
+    if (first !== undefined) attributes[name] = first.toString();
+  }
+  return attributes;
+}
