@@ -209,6 +209,9 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+# After a crash the broker may come back only when its former session has run out.
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=300
 # Segments are allocated lazily; a dozen topics must not reserve gigabytes of a laptop.
 log.index.size.max.bytes=1048576
 num.network.threads=2
