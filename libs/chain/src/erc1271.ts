@@ -20,7 +20,7 @@ export async function isValidWalletSignature(rpc: JsonRpc, wallet: EvmAddress, d
     return typeof answer === 'string' && answer.length >= 66 && answer.slice(2, 10).toLowerCase() === MAGIC && /^0+$/.test(answer.slice(10, 66));
   } catch (error) {
     // A revert or running out of gas is the wallet's way of saying no; a node that is away says nothing.
-    if (error instanceof RpcRefused && /revert|out of gas|invalid opcode|stack/i.test(error.refusal.message)) return false;
+    if (error instanceof RpcRefused && /revert|out ?of ?gas|opcode|stack|EVM error/i.test(error.refusal.message)) return false;
     throw error;
   }
 }
