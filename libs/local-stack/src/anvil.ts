@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
@@ -61,7 +61,8 @@ export async function freePort(): Promise<number> {
 export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
   const { blockTimeMs = 'instant', chainId = 31337, accounts = 10, slotsInAnEpoch = 1, statePath } = options;
   const port = options.port ?? (await freePort());
-  const cache = await mkdtemp(join(tmpdir(), 'settlement-anvil-'));
+  removeOrphans();
+  const cache = await mkdtemp(join(tmpdir(), `settlement-anvil-${process.pid}-`));
   const args = [
     '--quiet',
     ...['--host', '127.0.0.1', '--port', String(port), '--chain-id', String(chainId)],
@@ -86,7 +87,11 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
   const kill = (): void => {
     child.kill('SIGKILL');
   };
-  process.once('exit', kill);
+  const killAndRemove = (): void => {
+    kill();
+    rmSync(cache, { recursive: true, force: true });
+  };
+  process.once('exit', killAndRemove);
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve());
     child.once('error', (error) => {
@@ -95,7 +100,7 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
     });
   });
   const cleanUp = async (): Promise<void> => {
-    process.off('exit', kill);
+    process.off('exit', killAndRemove);
     await rm(cache, { recursive: true, force: true });
   };
 
@@ -130,6 +135,14 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
       await cleanUp();
     },
   };
+}
+
+/** Folders of processes that were killed before they could clean up. */
+function removeOrphans(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = Number(/^settlement-anvil-(\d+)-/.exec(name)?.[1] ?? process.pid);
+    if (existsSync(`/proc/${process.pid}`) && !existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
 }
 
 async function answers(rpcUrl: string, chainId: number): Promise<boolean> {
