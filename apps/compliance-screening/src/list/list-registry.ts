@@ -89,12 +89,12 @@ export class ListRegistry {
   /** One look at stream and folder. Throws operational errors; what was active stays active. Never called twice at once. */
   async poll(): Promise<void> {
     const folders = new Map<string, FolderList>();
-    let unreadable: unknown;
+    let unreadable: Error | undefined;
     try {
       for (const list of await this.options.folder.scan()) folders.set(list.listId, list);
     } catch (error) {
       // The archive may still have a last good version: load that first, then say what is wrong with the folder.
-      unreadable = error;
+      unreadable = error instanceof Error ? error : new Error(String(error));
     }
     if (!this.polled) for (const { listId } of await this.options.archive.versions()) this.known(listId);
     for (const listId of folders.keys()) this.known(listId);

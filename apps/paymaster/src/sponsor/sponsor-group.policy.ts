@@ -1,5 +1,6 @@
 import type { ChainId } from '@settlement/kernel/address';
 import { fold } from '@settlement/kernel/decider';
+import { invariant } from '@settlement/kernel/errors';
 import type { ReservationId, SponsorId } from '@settlement/kernel/ids';
 import type { Wei } from '@settlement/kernel/money';
 import type { UnixNs } from '@settlement/kernel/time';
@@ -75,17 +76,23 @@ export function decideGroup(
   return { answers: answers.map((answer) => answer()), appends: group.appends, state: group.state, budgetChanges: group.budgetChanges };
 }
 
+/** A request's item that waits for its command, and where its answer goes. */
+interface Waiting<Item, Answer> {
+  readonly item: Item;
+  answer: Answer | undefined;
+}
+
 type Open =
-  | { readonly kind: 'reserve'; readonly chainId: ChainId; readonly items: ReserveRequestItem[] }
-  | { readonly kind: 'release'; readonly items: { readonly reservationId: ReservationId }[] }
-  | { readonly kind: 'commit'; readonly items: CommitRequestItem[] };
+  | { readonly kind: 'reserve'; readonly chainId: ChainId; readonly waiting: Waiting<ReserveRequestItem, ReserveAnswer>[] }
+  | { readonly kind: 'release'; readonly waiting: Waiting<{ readonly reservationId: ReservationId }, ReservationAnswer>[] }
+  | { readonly kind: 'commit'; readonly waiting: Waiting<CommitRequestItem, ReservationAnswer>[] };
 
 class Group {
   readonly appends: GroupAppend[] = [];
   readonly budgetChanges: string[] = [];
+  /** The command that neighbours are still joining. */
   private open: Open | undefined;
   private readonly openIds = new Set<ReservationId>();
-  private readonly reserved = new Set<ReservationId>();
 
   constructor(
     private readonly sponsorId: SponsorId,
@@ -95,26 +102,20 @@ class Group {
     private readonly nowNs: UnixNs,
   ) {}
 
-  /** Answers a function, since a request is decided with its neighbours. */
+  /** Answers a function, since a request is decided with its neighbours: call it after the last `flush`. */
   take(request: SponsorRequest): () => SponsorAnswer {
     switch (request.kind) {
       case 'reserve': {
-        const answers = request.items.map((item) => this.reserve(item));
-        return () => ({ kind: 'reserve', items: answers.map((answer) => answer()) });
+        const waiting = request.items.map((item) => this.join(this.openReserve(item), waitingFor<ReserveRequestItem, ReserveAnswer>(item)));
+        return () => ({ kind: 'reserve', items: waiting.map(answerOf) });
       }
       case 'release': {
-        for (const reservationId of request.reservationIds) {
-          const fitting = this.open?.kind === 'release' ? this.open : undefined;
-          this.openFor(reservationId, fitting, () => ({ kind: 'release', items: [] })).items.push({ reservationId });
-        }
-        return () => ({ kind: 'release', items: request.reservationIds.map((id) => this.answerOf(id)) });
+        const waiting = request.reservationIds.map((reservationId) => this.join(this.openRelease(reservationId), waitingFor<{ readonly reservationId: ReservationId }, ReservationAnswer>({ reservationId })));
+        return () => ({ kind: 'release', items: waiting.map(answerOf) });
       }
       case 'commit': {
-        for (const item of request.items) {
-          const fitting = this.open?.kind === 'commit' ? this.open : undefined;
-          this.openFor(item.reservationId, fitting, () => ({ kind: 'commit', items: [] })).items.push(item);
-        }
-        return () => ({ kind: 'commit', items: request.items.map(({ reservationId }) => this.answerOf(reservationId)) });
+        const waiting = request.items.map((item) => this.join(this.openCommit(item.reservationId), waitingFor<CommitRequestItem, ReservationAnswer>(item)));
+        return () => ({ kind: 'commit', items: waiting.map(answerOf) });
       }
       case 'set-budget': {
         this.flush();
@@ -126,53 +127,71 @@ class Group {
     }
   }
 
+  /** Decides the open command. Each item is answered by what stands right after it, not by what a later request makes of it. */
   flush(): void {
     const { open, sponsorId, nowNs } = this;
     this.open = undefined;
     this.openIds.clear();
     if (open === undefined) return;
-    const looked = <T extends { readonly reservationId: ReservationId }>(item: T): T & { readonly recorded?: RecordedReservation } => {
-      const recorded = this.recorded.get(item.reservationId);
-      return recorded === undefined ? item : { ...item, recorded };
-    };
     switch (open.kind) {
-      case 'reserve':
-        this.record(sponsorDecider.decide({ type: 'ReserveGas', sponsorId, chainId: open.chainId, items: open.items.map(looked), nowNs }, this.state));
+      case 'reserve': {
+        const items = open.waiting.map(({ item }) => this.looked(item));
+        const decision = sponsorDecider.decide({ type: 'ReserveGas', sponsorId, chainId: open.chainId, items, nowNs }, this.state);
+        this.record(decision);
+        const reservedNow = new Set(decision.kind === 'accepted' ? decision.events.flatMap(reservedIn) : []);
+        open.waiting.forEach((waiting, i) => {
+          const item = items[i];
+          if (decision.kind === 'rejected' || item === undefined) waiting.answer = { outcome: 'refused', reason: 'UNKNOWN_SPONSOR' };
+          else waiting.answer = reserveAnswer(item, open.chainId, reservedNow);
+        });
         return;
+      }
       case 'release':
-        this.record(sponsorDecider.decide({ type: 'ReleaseGas', sponsorId, items: open.items.map(looked), nowNs }, this.state));
+        this.record(sponsorDecider.decide({ type: 'ReleaseGas', sponsorId, items: open.waiting.map(({ item }) => this.looked(item)), nowNs }, this.state));
+        for (const waiting of open.waiting) waiting.answer = this.stateOf(waiting.item.reservationId);
         return;
       case 'commit':
-        this.record(sponsorDecider.decide({ type: 'CommitGas', sponsorId, items: open.items.map(looked), nowNs }, this.state));
+        this.record(sponsorDecider.decide({ type: 'CommitGas', sponsorId, items: open.waiting.map(({ item }) => this.looked(item)), nowNs }, this.state));
+        for (const waiting of open.waiting) waiting.answer = this.stateOf(waiting.item.reservationId);
         return;
       default:
         return unreachable(open);
     }
   }
 
-  private reserve(item: ReserveRequestItem): () => ReserveAnswer {
-    const { reservationId, chainId } = item;
+  private openReserve({ reservationId, chainId }: ReserveRequestItem): Extract<Open, { kind: 'reserve' }> {
     const fitting = this.open?.kind === 'reserve' && this.open.chainId === chainId ? this.open : undefined;
-    this.openFor(reservationId, fitting, () => ({ kind: 'reserve', chainId, items: [] })).items.push(item);
-    return () => {
-      if (!this.state.opened) return { outcome: 'refused', reason: 'UNKNOWN_SPONSOR' };
-      // What was reserved just now is recorded by now, with exactly this content or with that of an earlier neighbour.
-      const recorded = this.recorded.get(reservationId);
-      return reserveAnswer(recorded === undefined ? item : { ...item, recorded }, chainId, this.reserved);
-    };
+    return this.openFor(reservationId, fitting, () => ({ kind: 'reserve', chainId, waiting: [] }));
+  }
+
+  private openRelease(reservationId: ReservationId): Extract<Open, { kind: 'release' }> {
+    return this.openFor(reservationId, this.open?.kind === 'release' ? this.open : undefined, () => ({ kind: 'release', waiting: [] }));
+  }
+
+  private openCommit(reservationId: ReservationId): Extract<Open, { kind: 'commit' }> {
+    return this.openFor(reservationId, this.open?.kind === 'commit' ? this.open : undefined, () => ({ kind: 'commit', waiting: [] }));
   }
 
   /** Goes on with `fitting` unless this id stands in it already: items of one command have distinct ids. */
   private openFor<O extends Open>(reservationId: ReservationId, fitting: O | undefined, fresh: () => O): O {
-    if (fitting !== undefined && !this.openIds.has(reservationId)) {
-      this.openIds.add(reservationId);
-      return fitting;
+    let open = fitting;
+    if (open === undefined || this.openIds.has(reservationId)) {
+      this.flush();
+      open = fresh();
+      this.open = open;
     }
-    this.flush();
-    const opened = fresh();
-    this.open = opened;
     this.openIds.add(reservationId);
-    return opened;
+    return open;
+  }
+
+  private join<W>(open: { readonly waiting: W[] }, waiting: W): W {
+    open.waiting.push(waiting);
+    return waiting;
+  }
+
+  private looked<Item extends { readonly reservationId: ReservationId }>(item: Item): Item & { readonly recorded?: RecordedReservation } {
+    const recorded = this.recorded.get(item.reservationId);
+    return recorded === undefined ? item : { ...item, recorded };
   }
 
   private setBudget(request: Extract<SponsorRequest, { kind: 'set-budget' }>): SponsorAnswer {
@@ -203,7 +222,6 @@ class Group {
       case 'GasReserved':
         for (const { reservationId, subjectId, amount } of event.items) {
           this.recorded.set(reservationId, { chainId: event.chainId, subjectId, amount, state: 'reserved' });
-          this.reserved.add(reservationId);
         }
         return;
       case 'GasReleased':
@@ -224,10 +242,23 @@ class Group {
     if (before !== undefined) this.recorded.set(reservationId, { ...before, ...change });
   }
 
-  private answerOf(reservationId: ReservationId): ReservationAnswer {
+  private stateOf(reservationId: ReservationId): ReservationAnswer {
     const recorded = this.recorded.get(reservationId);
     if (recorded === undefined) return { state: 'unknown' };
     if (recorded.state === 'committed') return { state: 'committed', cost: recorded.cost ?? (0n as Wei) };
     return { state: recorded.state };
   }
+}
+
+function waitingFor<Item, Answer>(item: Item): Waiting<Item, Answer> {
+  return { item, answer: undefined };
+}
+
+function answerOf<Answer>({ answer }: Waiting<unknown, Answer>): Answer {
+  invariant(answer !== undefined, 'GROUP_UNANSWERED', 'an item of a group was not decided');
+  return answer;
+}
+
+function reservedIn(event: SponsorEvent): readonly ReservationId[] {
+  return event.type === 'GasReserved' ? event.items.map(({ reservationId }) => reservationId) : [];
 }

@@ -1,5 +1,5 @@
 import type { ChainId } from '@settlement/kernel/address';
-import { accept, reject, type Decider, type Decision, type Rejection } from '@settlement/kernel/decider';
+import { accept, reject, type Decider, type Decision } from '@settlement/kernel/decider';
 import { invariant } from '@settlement/kernel/errors';
 import type { ReservationId, SponsorId } from '@settlement/kernel/ids';
 import type { Wei } from '@settlement/kernel/money';
