@@ -23,6 +23,7 @@ export const batchSettlementCodec = messageEventCodec<BatchSettlementEvent>(
     RefundSubmitted: facts.RefundSubmitted,
     RefundPaid: facts.RefundPaid,
     RefundRejected: facts.RefundRejected,
+    RefundDisputed: facts.RefundDisputed,
     BreakOpened: facts.BreakOpened,
     BreakClosed: facts.BreakClosed,
   },
@@ -53,6 +54,7 @@ function columnsOf(event: BatchSettlementEvent): EventColumns {
     case 'RefundSubmitted':
     case 'RefundPaid':
     case 'RefundRejected':
+    case 'RefundDisputed':
       return { subjectId: event.refundId };
     case 'BreakOpened':
     case 'BreakClosed':

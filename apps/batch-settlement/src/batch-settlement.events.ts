@@ -13,6 +13,7 @@ import type {
   PayoutHeld,
   PayoutHoldCleared,
   PayoutPaid,
+  RefundDisputed,
   RefundPaid,
   RefundRejected,
   RefundReserved,
@@ -40,7 +41,8 @@ export type RefundEvent =
   | Fact<'RefundReserved', RefundReserved>
   | Fact<'RefundSubmitted', RefundSubmitted>
   | Fact<'RefundPaid', RefundPaid>
-  | Fact<'RefundRejected', RefundRejected>;
+  | Fact<'RefundRejected', RefundRejected>
+  | Fact<'RefundDisputed', RefundDisputed>;
 
 export type BreakEvent = Fact<'BreakOpened', BreakOpened> | Fact<'BreakClosed', BreakClosed>;
 

@@ -50,6 +50,9 @@ const PAYOUT_STATES: Readonly<Record<string, PayoutState>> = {
 /** The service's gRPC face: reads of its own tables, and the few things that a person may ask for. */
 export function batchSettlementService(it: GrpcDependencies): BoundRpcService {
   const { store, reads, clock, reconciler } = it;
+  const knownToken = (chainId: string, token: string): void => {
+    if (it.decimals(chainId, token) === undefined) throw new InvalidInput([{ path: 'token', message: 'expected a token of a chain that is configured here' }]);
+  };
   return rpcService(BatchSettlementServiceService, {
     async getMerchantBalance({ merchantId }) {
       required({ merchant_id: merchantId });
@@ -115,6 +118,7 @@ export function batchSettlementService(it: GrpcDependencies): BoundRpcService {
 
     async closeBatch({ commandId, chainId, token }) {
       required({ command_id: commandId, chain_id: chainId, token });
+      knownToken(chainId, token);
       const batchIds = await sealBatches(store, { chainId, token, reason: SealReason.SEAL_REASON_REQUESTED, nowNs: clock.nowNs(), commandId });
       it.wake();
       return { batchIds: [...batchIds] };

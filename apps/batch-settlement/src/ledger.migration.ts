@@ -175,7 +175,7 @@ create table if not exists ledger.refund (
   amount numeric(78, 0) not null,
   to_address text not null,
   sponsor_id text not null,
-  state text not null check (state in ('reserved', 'submitted', 'paid', 'rejected')),
+  state text not null check (state in ('reserved', 'submitted', 'paid', 'rejected', 'disputed')),
   code text not null default '',
   transaction_hash text not null default '',
   block_number bigint not null default 0,

@@ -42,10 +42,7 @@ export function relayerFacts(store: EventStore, clock: Clock, backoffNs: bigint)
             const place = { blockNumber, transactionHash, traceparent };
             if (outcome.kind === IntentKind.INTENT_KIND_SETTLE) settled.push({ batchId: outcome.subjectId, outcome, code, ...place });
             else if (outcome.kind === IntentKind.INTENT_KIND_REFUND) {
-              const command = outcome.executed
-                ? ({ type: 'RecordRefundPaid', transactionHash, nowNs } as const)
-                : ({ type: 'RejectRefund', code, nowNs } as const);
-              refunds.push({ refundId: outcome.subjectId, step: { command, ...place } });
+              refunds.push({ refundId: outcome.subjectId, step: { command: refundCommand(outcome, code, transactionHash, nowNs), ...place } });
             }
           }
         } else if (type === 'IntentExpired') {
@@ -74,6 +71,13 @@ export function relayerFacts(store: EventStore, clock: Clock, backoffNs: bigint)
       await appendAll(tx, appends);
     },
   };
+}
+
+function refundCommand({ executed, reason }: IntentOutcome, code: string, transactionHash: string, nowNs: bigint): RefundStep['command'] {
+  if (executed) return { type: 'RecordRefundPaid', transactionHash, nowNs };
+  // As below for a batch: the vault has paid under this key before.
+  if (reason === IntentReason.INTENT_REASON_DUPLICATE) return { type: 'DisputeRefund', code, transactionHash, nowNs };
+  return { type: 'RejectRefund', code, nowNs };
 }
 
 function commandOf({ outcome, code, blockNumber, transactionHash }: SettleOutcome, nowNs: bigint) {

@@ -2,6 +2,7 @@ import { parse } from 'csv-parse/sync';
 import { BatchState, PayoutState } from '@settlement/proto/batch/v1/batch';
 import { systemClock } from '@settlement/config/system-ports';
 import type { EvmAddress } from '@settlement/kernel/address';
+import { RpcRefused } from '@settlement/rpc/rpc-error';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startChain, type TestChain } from '../test/chain-fixture';
 import { CHAIN, collected, newId, refundRequested, registered, TOKEN, type TestMerchant } from '../test/ledger-fixture';
@@ -39,7 +40,11 @@ describe('the service as a process', () => {
   const paidOut = (merchant: TestMerchant, amount: bigint) =>
     eventually(async () => {
       await fleet.execute();
-      const known = await balanceOf(merchant).catch(() => undefined);
+      const known = await balanceOf(merchant).catch((error: unknown) => {
+        // Not yet delivered, so not known yet.
+        if (error instanceof RpcRefused) return undefined;
+        throw error;
+      });
       return known?.paidOutMinor === amount.toString() ? known : undefined;
     }, `a payout of ${amount}`);
   const reconcile = async () => {

@@ -7,11 +7,11 @@ import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
 import type { Registry } from 'prom-client';
-import type { BatchProcess } from './batch/batch.process';
+import type { BatchDriver } from './batch/batch.driver';
 import { GATEWAY_FACTS, gatewayFacts } from './gateway-facts';
 import { Periodic } from './periodic';
 import type { Reconciler } from './reconciliation/reconciler';
-import type { RefundProcess } from './refund/refund.process';
+import type { RefundDriver } from './refund/refund.driver';
 import { RELAYER_FACTS, relayerFacts } from './relayer-facts';
 
 export interface WorkerOptions {
@@ -21,8 +21,8 @@ export interface WorkerOptions {
   readonly logger: Logger;
   readonly metrics: Registry;
   readonly health: HealthRegistry;
-  readonly batches: BatchProcess;
-  readonly refunds: RefundProcess;
+  readonly batches: BatchDriver;
+  readonly refunds: RefundDriver;
   readonly reconciler: Reconciler;
   readonly tickMs: number;
   readonly reconcileIntervalMs: number;
@@ -50,7 +50,10 @@ export class SettlementWorker {
           failures.push(error);
           logger.warn({ err: error, batch: batchId }, 'a batch could not go on; it is tried again');
         });
-        await refunds.advanceAll();
+        await refunds.advanceAll((refundId, error) => {
+          failures.push(error);
+          logger.error({ err: error, refund: refundId }, 'a refund could not go on; it is tried again');
+        });
         if (failures.length > 0) throw failures[0];
       },
       onFailure: (error) => {

@@ -17,7 +17,7 @@ import { grpcScreening } from './adapters/grpc-screening';
 import { grpcSponsorship } from './adapters/grpc-sponsorship';
 import { jsonRpcChainReader } from './adapters/json-rpc-chain-reader';
 import { poolReads } from './adapters/pool-reads';
-import { BatchProcess } from './batch/batch.process';
+import { BatchDriver } from './batch/batch.driver';
 import type { BatchSettlementConfig } from './config';
 import { migrateLedger } from './ledger.migration';
 import type { Reads } from './ports/reads';
@@ -25,7 +25,7 @@ import type { Relay } from './ports/relay';
 import type { Screening } from './ports/screening';
 import type { Sponsorship } from './ports/sponsorship';
 import { Reconciler } from './reconciliation/reconciler';
-import { RefundProcess } from './refund/refund.process';
+import { RefundDriver } from './refund/refund.driver';
 import { settlementMetrics } from './settlement-metrics';
 import { SettlementWorker } from './settlement-worker';
 
@@ -97,7 +97,7 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
               metrics,
               health,
               reconciler,
-              batches: new BatchProcess({
+              batches: new BatchDriver({
                 store,
                 clock,
                 ...peers,
@@ -105,7 +105,7 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
                 backoffNs,
                 limits: { ageMsMax: config.BATCH_MAX_AGE_MS, paymentsMax: config.BATCH_MAX_PAYMENTS, valueMinorMax: config.BATCH_MAX_VALUE_MINOR },
               }),
-              refunds: new RefundProcess({ store, clock, ...peers, sponsorId }),
+              refunds: new RefundDriver({ store, clock, ...peers, sponsorId }),
               tickMs: config.BATCH_TICK_MS,
               reconcileIntervalMs: config.RECONCILE_INTERVAL_MS,
               backoffNs,

@@ -6,15 +6,15 @@ import { ulidSource } from '@settlement/kernel/ids';
 import type { UnixNs } from '@settlement/kernel/time';
 import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
 import { MerchantRegistered, PaymentCollected, RefundRequested } from '@settlement/proto/gateway/v1/events';
-import { IntentKind, TransactionFinalized, type IntentOutcome } from '@settlement/proto/relayer/v1/events';
+import { TransactionFinalized, type IntentKind, type IntentOutcome } from '@settlement/proto/relayer/v1/events';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
-import { BatchProcess } from '../src/batch/batch.process';
+import { BatchDriver } from '../src/batch/batch.driver';
 import { gatewayFacts } from '../src/gateway-facts';
 import { migrateLedger } from '../src/ledger.migration';
 import type { GasTerms, IntentToSubmit, Relay, SubmissionAnswer } from '../src/ports/relay';
 import type { PayeeToScreen, Screening, ScreeningAnswer } from '../src/ports/screening';
 import type { GasToReserve, ReservationAnswer, Sponsorship } from '../src/ports/sponsorship';
-import { RefundProcess } from '../src/refund/refund.process';
+import { RefundDriver } from '../src/refund/refund.driver';
 import { relayerFacts } from '../src/relayer-facts';
 
 export const CHAIN = 'eip155:31337';
@@ -95,8 +95,8 @@ export interface Ledger {
   readonly postgres: LocalPostgres;
   readonly store: PostgresEventStore;
   readonly peers: FakePeers;
-  readonly batches: BatchProcess;
-  readonly refunds: RefundProcess;
+  readonly batches: BatchDriver;
+  readonly refunds: RefundDriver;
   gateway(...facts: readonly GatewayFact[]): Promise<void>;
   relayer(...facts: readonly TransactionFinalized[]): Promise<void>;
   balances(merchantId: string): Promise<{ payable: bigint; inBatch: bigint; refunding: bigint }>;
@@ -125,8 +125,8 @@ export async function startLedger(): Promise<Ledger> {
     postgres,
     store,
     peers,
-    batches: new BatchProcess({ ...shared, backoffNs: BACKOFF_NS, limits: { ageMsMax: 1, paymentsMax: 1_000, valueMinorMax: 10n ** 15n } }),
-    refunds: new RefundProcess(shared),
+    batches: new BatchDriver({ ...shared, backoffNs: BACKOFF_NS, limits: { ageMsMax: 1, paymentsMax: 1_000, valueMinorMax: 10n ** 15n } }),
+    refunds: new RefundDriver(shared),
     gateway: (...facts) => deliver(gatewayFacts(systemClock), facts.map((f, i) => recorded('gateway', f.type, encodeGateway(f), i))),
     relayer: (...facts) =>
       deliver(

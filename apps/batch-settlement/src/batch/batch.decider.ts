@@ -1,6 +1,6 @@
 import { accept, reject, type Decider } from '@settlement/kernel/decider';
 import { unreachable } from '@settlement/kernel/unreachable';
-import { SealReason, type PayoutScreening } from '@settlement/proto/batch/v1/events';
+import type { PayoutScreening, SealReason } from '@settlement/proto/batch/v1/events';
 import type { BatchEvent } from '../batch-settlement.events';
 import type { PlannedPayout } from './seal.policy';
 

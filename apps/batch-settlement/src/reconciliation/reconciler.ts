@@ -1,6 +1,7 @@
 import type { EventStore, Transaction } from '@settlement/event-store/port';
 import type { IdSource } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
+import { VAULT } from '../ledger/account';
 import { appendAll, appendOf } from '../ledger/ledger.store';
 import type { BlockRef, ChainReader } from '../ports/chain-reader';
 import { breakChanges, type Comparison, type OpenBreak } from './break.policy';
@@ -44,22 +45,21 @@ const BLOCKS_PER_LOOK_MAX = 5_000n;
  * merchants and what the token says the vault has (I4). The ledger's side counts postings up to that same block.
  */
 export class Reconciler {
-  private running: Promise<readonly ReconciliationResult[]> | undefined;
+  private tail: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly options: ReconcilerOptions) {}
 
   /** All tokens. Whoever asks while a comparison runs waits for a fresh one behind it. */
   async reconcile(): Promise<readonly ReconciliationResult[]> {
-    const before = this.running;
-    const mine = (async () => {
-      // How the one before ended is its own caller's news.
-      await before?.catch(() => undefined);
-      const results: ReconciliationResult[] = [];
-      for (const token of this.options.tokens) results.push(await this.reconcileToken(token));
-      return results;
-    })();
-    this.running = mine;
+    const mine = this.tail.then(() => this.reconcileAll(), () => this.reconcileAll());
+    this.tail = mine;
     return mine;
+  }
+
+  private async reconcileAll(): Promise<readonly ReconciliationResult[]> {
+    const results: ReconciliationResult[] = [];
+    for (const token of this.options.tokens) results.push(await this.reconcileToken(token));
+    return results;
   }
 
   private async reconcileToken(token: ReconciledToken): Promise<ReconciliationResult> {
@@ -88,6 +88,9 @@ export class Reconciler {
       const comparisons: Comparison[] = [
         { subject: 'token', ledger: ledger.vault, chain: holdings.token },
         { subject: 'vault', ledger: ledger.vault, chain: vaultBalance },
+        // Of the books alone, against nothing but arithmetic: whoever gets past the triggers is seen here.
+        { subject: 'sum-of-postings', ledger: ledger.sum, chain: 0n },
+        { subject: 'balances-off-postings', ledger: ledger.balancesOff, chain: 0n },
         ...merchants.map(({ merchantId }, i) => ({ subject: merchantId, ledger: ledger.merchants.get(merchantId) ?? 0n, chain: holdings.merchants[i] ?? 0n })),
       ];
       const breaks = await this.recordBreaks(tx, token, at, comparisons);
@@ -197,14 +200,24 @@ export class Reconciler {
  * all counted; they change no merchant's sum.
  */
 async function ledgerAt(tx: Transaction, chainId: string, token: string, block: bigint) {
-  const rows = await tx.query<{ merchant_id: string; amount: string }>(
-    `select merchant_id, sum(amount)::text as amount from ledger.posting
-      where chain_id = $1 and token = $2 and block_number <= $3 group by merchant_id`,
+  const rows = await tx.query<{ account: string; merchant_id: string; at_block: string; now: string; balance: string }>(
+    `with posted as (
+       select account, merchant_id, sum(amount) filter (where block_number <= $3) as at_block, sum(amount) as now
+         from ledger.posting where chain_id = $1 and token = $2 group by account, merchant_id)
+     select coalesce(p.account, b.account) as account, coalesce(p.merchant_id, b.merchant_id) as merchant_id,
+            coalesce(p.at_block, 0)::text as at_block, coalesce(p.now, 0)::text as now, coalesce(b.balance, 0)::text as balance
+       from posted p full join (select * from ledger.account_balance where chain_id = $1 and token = $2) b on b.account = p.account`,
     [chainId, token, block.toString()],
   );
-  const vault = rows.find((r) => r.merchant_id === '');
-  return {
-    vault: BigInt(vault?.amount ?? '0'),
-    merchants: new Map(rows.filter((r) => r.merchant_id !== '').map((r) => [r.merchant_id, -BigInt(r.amount)])),
-  };
+  const merchants = new Map<string, bigint>();
+  let vault = 0n;
+  let sum = 0n;
+  let balancesOff = 0n;
+  for (const { account, merchant_id, at_block, now, balance } of rows) {
+    if (account === VAULT) vault += BigInt(at_block);
+    else merchants.set(merchant_id, (merchants.get(merchant_id) ?? 0n) - BigInt(at_block));
+    sum += BigInt(now);
+    if (now !== balance) balancesOff += 1n;
+  }
+  return { vault, merchants, sum, balancesOff };
 }

@@ -24,13 +24,15 @@ export type RefundCommand =
       readonly nowNs: bigint;
     }
   | { readonly type: 'RecordRefundPaid'; readonly transactionHash: string; readonly nowNs: bigint }
-  | { readonly type: 'RejectRefund'; readonly code: string; readonly nowNs: bigint };
+  | { readonly type: 'RejectRefund'; readonly code: string; readonly nowNs: bigint }
+  /** Somewhere this refund was seen before with an outcome that is not known here: giving its money back could pay it twice. */
+  | { readonly type: 'DisputeRefund'; readonly code: string; readonly transactionHash: string; readonly nowNs: bigint };
 
 export type RefundRejection = { readonly code: 'REFUND_UNKNOWN' } | { readonly code: 'REFUND_REJECTED_BEFORE' };
 
 export type RefundState =
   | { readonly status: 'none' }
-  | { readonly status: 'reserved' | 'submitted' | 'paid' | 'rejected'; readonly refundId: string; readonly paymentId: string };
+  | { readonly status: 'reserved' | 'submitted' | 'paid' | 'rejected' | 'disputed'; readonly refundId: string; readonly paymentId: string };
 
 /** From the request to its end. A business refusal of a request is an event here, since the requester waits for it. */
 export const refundDecider: Decider<RefundCommand, RefundEvent, RefundState, RefundRejection> = {
@@ -53,8 +55,13 @@ export const refundDecider: Decider<RefundCommand, RefundEvent, RefundState, Ref
         return accept({ type: 'RefundPaid', refundId, paymentId, transactionHash: command.transactionHash, paidAtNs: command.nowNs });
       }
       case 'RejectRefund':
-        if (state.status === 'paid' || state.status === 'rejected') return accept();
+        if (state.status !== 'reserved' && state.status !== 'submitted') return accept();
         return accept({ type: 'RefundRejected', refundId, paymentId, code: command.code, rejectedAtNs: command.nowNs });
+      case 'DisputeRefund': {
+        if (state.status !== 'reserved' && state.status !== 'submitted') return accept();
+        const { code, transactionHash, nowNs: disputedAtNs } = command;
+        return accept({ type: 'RefundDisputed', refundId, paymentId, code, transactionHash, disputedAtNs });
+      }
       default:
         return unreachable(command);
     }
@@ -71,6 +78,8 @@ export const refundDecider: Decider<RefundCommand, RefundEvent, RefundState, Ref
         return { status: 'paid', refundId, paymentId: event.paymentId };
       case 'RefundRejected':
         return { status: 'rejected', refundId, paymentId: event.paymentId };
+      case 'RefundDisputed':
+        return { status: 'disputed', refundId, paymentId: event.paymentId };
       default:
         return unreachable(event);
     }

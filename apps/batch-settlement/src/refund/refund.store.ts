@@ -143,7 +143,7 @@ export interface LoadedRefund {
   readonly state: RefundState;
 }
 
-const REFUND_EVENTS: ReadonlySet<string> = new Set<RefundEvent['type']>(['RefundReserved', 'RefundSubmitted', 'RefundPaid', 'RefundRejected']);
+const REFUND_EVENTS: ReadonlySet<string> = new Set<RefundEvent['type']>(['RefundReserved', 'RefundSubmitted', 'RefundPaid', 'RefundRejected', 'RefundDisputed']);
 
 function isRefundEvent(event: { readonly type: string }): event is RefundEvent {
   return REFUND_EVENTS.has(event.type);
@@ -224,10 +224,10 @@ export async function executeRefunds(tx: Transaction, steps: readonly RefundStep
     [
       decided.map((d) => d.event.refundId),
       decided.map((d) => stateAfter(d.event)),
-      decided.map((d) => (d.event.type === 'RefundRejected' ? d.event.code : '')),
-      decided.map((d) => (d.event.type === 'RefundPaid' ? d.event.transactionHash : '')),
+      decided.map((d) => ('code' in d.event ? d.event.code : '')),
+      decided.map((d) => ('transactionHash' in d.event ? d.event.transactionHash : '')),
       decided.map((d) => (d.event.type === 'RefundPaid' ? d.step.blockNumber.toString() : '0')),
-      decided.map((d) => (d.event.type === 'RefundSubmitted' ? '0' : d.step.command.nowNs.toString())),
+      decided.map((d) => (d.event.type === 'RefundSubmitted' || d.event.type === 'RefundDisputed' ? '0' : d.step.command.nowNs.toString())),
     ],
   );
   return appends;
@@ -243,6 +243,8 @@ function stateAfter(event: RefundEvent): string {
       return 'paid';
     case 'RefundRejected':
       return 'rejected';
+    case 'RefundDisputed':
+      return 'disputed';
     default:
       return event satisfies never;
   }

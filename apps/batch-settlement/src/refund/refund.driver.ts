@@ -1,4 +1,5 @@
 import type { EventStore } from '@settlement/event-store/port';
+import { OperationalError } from '@settlement/kernel/errors';
 import type { Clock } from '@settlement/kernel/time';
 import { derivedKey, siblingId } from '../derived-id';
 import { appendAll } from '../ledger/ledger.store';
@@ -7,7 +8,7 @@ import type { Screening } from '../ports/screening';
 import type { Sponsorship } from '../ports/sponsorship';
 import { executeRefunds, loadRefunds, type RefundStep } from './refund.store';
 
-export interface RefundProcessOptions {
+export interface RefundDriverOptions {
   readonly store: EventStore;
   readonly clock: Clock;
   readonly screening: Screening;
@@ -33,11 +34,12 @@ const REFUNDS_PER_TURN_MAX = 200;
  * Takes reserved refunds to the relayer: screen the payee, reserve gas, submit. All calls carry ids that follow from the
  * refund, so a crash between any of them and the record leads to the same calls with the same answers.
  */
-export class RefundProcess {
-  constructor(private readonly options: RefundProcessOptions) {}
+export class RefundDriver {
+  constructor(private readonly options: RefundDriverOptions) {}
 
-  async advanceAll(): Promise<void> {
-    const { store, screening, sponsorship, relay } = this.options;
+  /** One turn. A refund that a peer finds malformed is reported and does not hold up the others. */
+  async advanceAll(onFailure: (refundId: string, error: unknown) => void = () => undefined): Promise<void> {
+    const { store } = this.options;
     const rows = await store.transact(0, (tx) =>
       tx.query<Row>(
         `select refund_id, merchant_key, chain_id, token, amount::text, to_address, sponsor_id from ledger.refund
@@ -46,7 +48,17 @@ export class RefundProcess {
       ),
     );
     if (rows.length === 0) return;
+    try {
+      await this.advance(rows);
+    } catch (error) {
+      // A peer that is away is away for all of them. Anything else lies in one of them: one by one shows which.
+      if (error instanceof OperationalError || rows.length === 1) throw error;
+      for (const row of rows) await this.advance([row]).catch((failure: unknown) => { onFailure(row.refund_id, failure); });
+    }
+  }
 
+  private async advance(rows: readonly Row[]): Promise<void> {
+    const { screening, sponsorship, relay } = this.options;
     const screened = await screening.screen(
       rows.map((r) => ({
         screeningId: siblingId('scr', r.refund_id),
@@ -108,18 +120,20 @@ export class RefundProcess {
     );
     // Crash here: the relayer has the intents, nothing is recorded. The next turn submits the same ids again.
     const submitted = new Set<string>();
+    const disputed = new Map<string, string>();
     const toRelease: { reservationId: string; sponsorId: string }[] = [];
     const answers = new Map(submissions.map((s) => [s.intentId, s]));
     for (const r of sponsored) {
       const answer = answers.get(siblingId('int', r.refund_id));
       if (answer?.accepted === true) submitted.add(r.refund_id);
-      // CONTENT_CHANGED: something else runs under this id, so giving the money back could pay it twice. It stays reserved.
-      else if (answer !== undefined && answer.code !== 'CONTENT_CHANGED') {
+      // Something else runs under this id.
+      else if (answer?.code === 'CONTENT_CHANGED') disputed.set(r.refund_id, answer.code);
+      else if (answer !== undefined) {
         rejected.set(r.refund_id, answer.code);
         toRelease.push({ reservationId: siblingId('rsv', r.refund_id), sponsorId: this.sponsorOf(r) });
       }
     }
-    await this.record(submitted, rejected);
+    await this.record(submitted, rejected, disputed);
     if (toRelease.length > 0) await sponsorship.release(toRelease);
   }
 
@@ -127,30 +141,33 @@ export class RefundProcess {
     return row.sponsor_id === '' ? this.options.sponsorId : row.sponsor_id;
   }
 
-  private async record(submitted: ReadonlySet<string>, rejected: ReadonlyMap<string, string>): Promise<void> {
+  private async record(submitted: ReadonlySet<string>, rejected: ReadonlyMap<string, string>, disputed: ReadonlyMap<string, string>): Promise<void> {
     const { store, clock } = this.options;
-    const ids = [...submitted, ...rejected.keys()];
+    const ids = [...submitted, ...rejected.keys(), ...disputed.keys()];
     if (ids.length === 0) return;
     const loaded = await loadRefunds(store, ids);
     const nowNs = clock.nowNs();
     const steps = ids.flatMap((refundId): RefundStep[] => {
       const refund = loaded.get(refundId);
       if (refund === undefined) return [];
-      const code = rejected.get(refundId);
-      const command =
-        code === undefined
-          ? ({
-              type: 'RecordRefundSubmission',
-              intentId: siblingId('int', refundId),
-              screeningId: siblingId('scr', refundId),
-              reservationId: siblingId('rsv', refundId),
-              nowNs,
-            } as const)
-          : ({ type: 'RejectRefund', code, nowNs } as const);
-      return [{ refund, command, blockNumber: 0n, transactionHash: '', traceparent: '' }];
+      return [{ refund, command: commandOf(refundId, rejected, disputed, nowNs), blockNumber: 0n, transactionHash: '', traceparent: '' }];
     });
     await store.transact(0, async (tx) => {
       await appendAll(tx, await executeRefunds(tx, steps));
     });
   }
+}
+
+function commandOf(refundId: string, rejected: ReadonlyMap<string, string>, disputed: ReadonlyMap<string, string>, nowNs: bigint): RefundStep['command'] {
+  const code = rejected.get(refundId);
+  if (code !== undefined) return { type: 'RejectRefund', code, nowNs };
+  const dispute = disputed.get(refundId);
+  if (dispute !== undefined) return { type: 'DisputeRefund', code: dispute, transactionHash: '', nowNs };
+  return {
+    type: 'RecordRefundSubmission',
+    intentId: siblingId('int', refundId),
+    screeningId: siblingId('scr', refundId),
+    reservationId: siblingId('rsv', refundId),
+    nowNs,
+  };
 }

@@ -10,7 +10,7 @@ import { executeBatch, loadBatches, type LoadedBatch } from './batch.store';
 import { closeReason, type BatchLimits, type Payable } from './close.policy';
 import { sealBatches } from './seal.store';
 
-export interface BatchProcessOptions {
+export interface BatchDriverOptions {
   readonly store: EventStore;
   readonly clock: Clock;
   readonly screening: Screening;
@@ -34,8 +34,8 @@ type OpenState = Extract<LoadedBatch['state'], { readonly batchKey: string }>;
  * - Crash after gas was reserved or the intent submitted, before that is recorded: the same ids again; the relayer answers
  *   its acceptance. If the chain is faster than we are, the outcome is taken from `screened` as well.
  */
-export class BatchProcess {
-  constructor(private readonly options: BatchProcessOptions) {}
+export class BatchDriver {
+  constructor(private readonly options: BatchDriverOptions) {}
 
   /** Seals what is due. Answers the new batches. */
   async closeDue(): Promise<readonly string[]> {
