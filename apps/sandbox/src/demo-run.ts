@@ -139,7 +139,7 @@ async function killAndRestart(system: System, name: ServiceName, clock: Clock, k
   view.say(`· ${name} is back after ${kill.backAtMs - kill.atMs} ms`);
 }
 
-/** Until every accepted payment is refused, held, paid out, or collected with its payout failed. Gives up when nothing moves. */
+/** Until every accepted payment is refused, held, paid out, or collected for a merchant that cannot be paid. Gives up when nothing moves. */
 async function settled(observer: Observer, scenario: Scenario, results: readonly SubmissionResult[], clock: Clock, abort: AbortSignal): Promise<void> {
   const accepted = results.filter((result) => result.outcome === 'accepted').map((result) => result.paymentId);
   let last = '';
@@ -150,7 +150,7 @@ async function settled(observer: Observer, scenario: Scenario, results: readonly
       const track = observer.payments.get(id);
       if (track === undefined) return true;
       if (track.refusedCode !== undefined || track.heldAtMs !== undefined || track.paidOutAtMs !== undefined) return false;
-      return !(track.collectedAtMs !== undefined && observer.failedPayouts.has(id));
+      return !(track.collectedAtMs !== undefined && observer.unpayableMerchants.has(track.merchantId));
     });
     if (open.length === 0) return;
     const state = JSON.stringify(observer.counts());

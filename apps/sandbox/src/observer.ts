@@ -37,7 +37,8 @@ export const sources = ['gateway', 'compliance-screening', 'paymaster', 'relayer
  */
 export class Observer {
   readonly payments = new Map<string, PaymentTrack>();
-  readonly failedPayouts = new Map<string, string>();
+  /** Merchants that cannot be paid, with the reason; what is collected for them stays theirs in the vault. */
+  readonly unpayableMerchants = new Map<string, string>();
   /** Events handled, once each. */
   delivered = 0;
   /** Events handed over again after they had been handled; dropped by the watermark, as every consumer does. */
@@ -177,8 +178,8 @@ export class Observer {
         this.once(this.paidPayouts, batch.PayoutPaid.decode(event.payload).payoutId, 'payout');
         return;
       case 'batch-settlement/PayoutFailed': {
-        const { paymentIds, code } = batch.PayoutFailed.decode(event.payload);
-        for (const paymentId of paymentIds) this.failedPayouts.set(paymentId, code);
+        const { merchantId, code } = batch.PayoutFailed.decode(event.payload);
+        this.unpayableMerchants.set(merchantId, code);
         return;
       }
       case 'batch-settlement/BatchSettled':

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { addressOfPrivateKey } from '@settlement/chain/native-secp256k1';
 import { fromHex } from '@settlement/chain/hex';
 import { systemClock, systemRandomness } from '@settlement/config/system-ports';
+import { kafkaFeed } from '@settlement/feed/kafka-feed';
 import type { EventFeed } from '@settlement/feed/port';
 import { postgresFeed } from '@settlement/feed/postgres-feed';
 import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
@@ -232,7 +233,7 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
       const logger = createLogger({ service: 'sandbox', region: 'local', epoch: 1n, level: 'silent' });
       return kafka === undefined
         ? postgresFeed({ databases: feedDatabases, clock: systemClock, randomness: systemRandomness, logger })
-        : (() => { throw new Error('kafka not wired'); })();
+        : kafkaFeed({ brokers: kafka.brokers, service: 'sandbox', clock: systemClock, randomness: systemRandomness, logger });
     },
     stop: closeAll,
   };

@@ -51,6 +51,12 @@ describe('a service’s environment', () => {
     expect(issues.find((issue) => issue.path === 'FEED_DATABASES')?.message).toBe('expected JSON');
   });
 
+  it('needs brokers for Kafka only, and says so together with everything else', () => {
+    expect(parseEnvironment(serviceSchema, { ...minimal, FEED: 'postgres' }).KAFKA_BROKERS).toBeUndefined();
+    expect(issuesOf(serviceSchema, { ...minimal, FEED: 'kafka' })).toEqual([{ path: 'KAFKA_BROKERS', message: 'is missing (needed with FEED=kafka)' }]);
+    expect(issuesOf(serviceSchema, { FEED: 'kafka', EPOCH: 'x' }).map((issue) => issue.path)).toEqual(['EPOCH', 'DATABASE_URL', 'KAFKA_BROKERS']);
+  });
+
   it.each([
     ['EPOCH', '0'], ['EPOCH', '-1'], ['EPOCH', '1.5'], ['PARTITIONS', '4.5'], ['PARTITIONS', '1025'], ['PARTITIONS', 'four'], ['OPS_PORT', '-1'], ['DATABASE_URL', 'mysql://x/y'],
     ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector'], ['PARTITION_MAP', '[]'], ['PARTITION_MAP', '[{"partitions":[],"url":"x"}]'], ['REGION', 'Region_1'],

@@ -3,6 +3,9 @@ import { z } from 'zod';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Variables that are optional but for a certain value of another: `z.string().optional().register(requiredWhen, { FEED: 'kafka' })`. */
+export const requiredWhen = z.registry<Readonly<Record<string, string>>>();
+
 /**
  * Parses the environment once, at start. Throws `InvalidInput` with every problem at once; values are never echoed, since
  * a misspelt variable may hold a secret. An empty string counts as absent.
@@ -14,12 +17,17 @@ export function parseEnvironment<Schema extends z.ZodObject>(schema: Schema, env
     if (value !== undefined && value !== '') given[name] = value;
   }
   const result = schema.safeParse(given);
-  if (result.success) return result.data;
-  const issues: InputIssue[] = result.error.issues.map((issue) => ({
+  const missing: InputIssue[] = Object.entries(schema.shape).flatMap(([name, variable]) => {
+    const conditions = Object.entries(requiredWhen.get(variable) ?? {});
+    const needed = conditions.length > 0 && conditions.every(([other, value]) => given[other] === value);
+    return needed && given[name] === undefined ? [{ path: name, message: `is missing (needed with ${conditions.map((pair) => pair.join('=')).join(' and ')})` }] : [];
+  });
+  if (result.success && missing.length === 0) return result.data;
+  const malformed: InputIssue[] = (result.error?.issues ?? []).map((issue) => ({
     path: issue.path.join('.'),
     message: given[String(issue.path[0])] === undefined ? `is missing (${issue.message})` : issue.message,
   }));
-  throw new InvalidInput(issues);
+  throw new InvalidInput([...malformed, ...missing]);
 }
 
 /** A JSON document in a variable, checked against its schema. */

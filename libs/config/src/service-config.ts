@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { jsonVariable, portVariable, positiveInteger } from './environment';
+import { jsonVariable, portVariable, positiveInteger, requiredWhen } from './environment';
 
 const partitionShard = z.strictObject({
   /** Which partitions this database holds. */
@@ -25,7 +25,9 @@ export const serviceVariables = {
   /** JSON, when the partitions are spread over several databases; `DATABASE_URL` then holds watermarks and read models. */
   PARTITION_MAP: jsonVariable(z.array(partitionShard).min(1)).optional(),
   FEED: z.enum(['postgres', 'kafka']).default('postgres'),
-  KAFKA_BROKERS: z.string().transform((text) => text.split(',').map((broker) => broker.trim())).optional(),
+  KAFKA_BROKERS: z.string().transform((text) => text.split(',').map((broker) => broker.trim())).optional().register(requiredWhen, { FEED: 'kafka' }),
+  /** Of topics that this service creates: 1 on a single broker, 3 in a cluster. */
+  KAFKA_REPLICATION_FACTOR: positiveInteger.max(15).default(1),
   /** JSON object: the read-only database of each service whose facts are read (Postgres feed). */
   FEED_DATABASES: jsonVariable(z.record(z.string(), z.string())).optional(),
   /** Spans as JSON lines into this file; without it and without an OTLP endpoint spans are not exported. */

@@ -1,5 +1,7 @@
 import { openEventStore, singleDatabase, type PostgresEventStore } from '@settlement/event-store/postgres-event-store';
 import { migrateFeed } from '@settlement/feed/migrate-feed';
+import { kafkaFeed } from '@settlement/feed/kafka-feed';
+import { startKafkaRelay, type RunningRelay } from '@settlement/feed/kafka-relay';
 import type { EventFeed } from '@settlement/feed/port';
 import { postgresFeed } from '@settlement/feed/postgres-feed';
 import type { ServiceConfig } from '@settlement/config/service-config';
@@ -36,11 +38,13 @@ export async function openInfrastructure(config: ServiceConfig, shell: ServiceSh
     return { ok: true };
   });
   const feed = openFeed(config, shell);
+  const relay = startRelay(config, shell, store);
   return {
     store,
     database,
     feed,
     async close() {
+      await relay?.stop();
       await feed.close();
       await store.close();
       await database.end();
@@ -48,11 +52,31 @@ export async function openInfrastructure(config: ServiceConfig, shell: ServiceSh
   };
 }
 
+function brokersOf(config: ServiceConfig): readonly string[] {
+  if (config.KAFKA_BROKERS === undefined) throw new InvalidInput([{ path: 'KAFKA_BROKERS', message: 'is missing (expected host:port,… with FEED=kafka)' }]);
+  return config.KAFKA_BROKERS;
+}
+
 function openFeed(config: ServiceConfig, shell: ServiceShell): EventFeed {
+  const common = { clock: systemClock, randomness: systemRandomness, logger: shell.logger };
   switch (config.FEED) {
     case 'postgres':
-      return postgresFeed({ databases: config.FEED_DATABASES ?? {}, clock: systemClock, randomness: systemRandomness, logger: shell.logger });
+      return postgresFeed({ ...common, databases: config.FEED_DATABASES ?? {} });
     case 'kafka':
-      throw new InvalidInput([{ path: 'FEED', message: 'kafka is not wired yet' }]);
+      return kafkaFeed({ ...common, brokers: brokersOf(config), service: shell.name });
   }
+}
+
+/** With Kafka each service publishes its own log. A relay that lags holds nobody up here: the log is what is acknowledged. */
+function startRelay(config: ServiceConfig, shell: ServiceShell, store: PostgresEventStore): RunningRelay | undefined {
+  if (config.FEED !== 'kafka') return undefined;
+  return startKafkaRelay({
+    store,
+    brokers: brokersOf(config),
+    replicationFactor: config.KAFKA_REPLICATION_FACTOR,
+    clock: systemClock,
+    randomness: systemRandomness,
+    logger: shell.logger,
+    metrics: shell.metrics,
+  });
 }
