@@ -1,9 +1,9 @@
-import { status } from '@grpc/grpc-js';
 import { BatchSettlementServiceService } from '@settlement/proto/batch/v1/batch';
 import { PaymasterServiceService, ReservationState, ReserveOutcome, SponsorReason } from '@settlement/proto/paymaster/v1/paymaster';
 import { IntentReason, RelayerServiceService, SubmitOutcome, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { ScreeningReason, ScreeningServiceService, Subject, Verdict, type ScreenRequest, type ScreenResponse } from '@settlement/proto/screening/v1/screening';
 import { OperationalError } from '@settlement/kernel/errors';
+import { RpcRefused } from '@settlement/rpc/rpc-error';
 import { rpcService, startGrpcServer, type BoundRpcService, type RpcImplementation, type RunningGrpcServer } from '@settlement/rpc/grpc-server';
 import type { RpcService } from '@settlement/rpc/service-definition';
 
@@ -76,7 +76,7 @@ export async function startFakePeers(): Promise<FakePeers> {
     },
   });
   const paymaster = await serve(PaymasterServiceService, {
-    ...unusedPaymaster(),
+    ...unused(PaymasterServiceService),
     reserveMany: async ({ items }) => {
       state.calls.paymaster += 1;
       up('paymaster');
@@ -134,10 +134,10 @@ export async function startFakePeers(): Promise<FakePeers> {
     },
   });
   const batch = await serve(BatchSettlementServiceService, {
-    ...unusedBatch(),
+    ...unused(BatchSettlementServiceService),
     getMerchantBalance: async ({ merchantId }) => {
       up('batch');
-      return { merchantId, balances: [{ chainId: 'eip155:31337', token: 'USDC', payableMinor: '5', inBatchMinor: '0', refundingMinor: '0', paidOutMinor: '7', disputedMinor: '0' }] };
+      return { merchantId, balances: [{ chainId: 'eip155:31337', token: 'USDC', payableMinor: '5', inBatchMinor: '0', refundingMinor: '0', paidOutMinor: '7', payoutHoldCode: '' }] };
     },
   });
 
@@ -161,24 +161,14 @@ function serve<S extends RpcService>(definition: S, implementation: RpcImplement
   return startGrpcServer({ host: '127.0.0.1', port: 0, services: [service] });
 }
 
-function unused(name: string): () => Promise<never> {
-  return () => Promise.reject(Object.assign(new Error(`${name} is not part of this fake`), { code: status.UNIMPLEMENTED }));
-}
-
-function unusedPaymaster() {
-  return { reserve: unused('Reserve'), release: unused('Release'), commit: unused('Commit'), commitMany: unused('CommitMany'), setBudget: unused('SetBudget'), getBudget: unused('GetBudget') };
-}
-
-function unusedBatch() {
-  return {
-    getLedger: unused('GetLedger'),
-    closeBatch: unused('CloseBatch'),
-    getBatch: unused('GetBatch'),
-    listBatches: unused('ListBatches'),
-    reconcile: unused('Reconcile'),
-    listBreaks: unused('ListBreaks'),
-    async *getReport() {
-      yield await Promise.resolve({ csvChunk: '' });
-    },
-  };
+/** Every method of a service that a fake has no use for answers UNIMPLEMENTED. */
+function unused<S extends RpcService>(definition: S): RpcImplementation<S> {
+  const methods = Object.entries(definition).map(([name, method]) => {
+    const refuse = (): never => {
+      throw new RpcRefused('NOT_FAKED', `${name} is not part of this fake`);
+    };
+    return [name, method.responseStream ? refuse : async () => Promise.resolve().then(refuse)];
+  });
+  // Made from the definition itself, method by method.
+  return Object.fromEntries(methods) as RpcImplementation<S>;
 }

@@ -17,6 +17,7 @@ const balanceSchema = z.object({
       inBatch: minor.meta({ description: 'In a sealed batch that is not final yet.' }),
       refunding: minor.meta({ description: 'Reserved for refunds that are not final yet.' }),
       paidOut: minor,
+      payoutHold: z.string().nullable().meta({ description: 'Why payouts are withheld, such as BLACKLISTED.' }),
     }),
   ),
 }).meta({ id: 'Balance' });
@@ -38,7 +39,7 @@ export function balanceRoutes(ledger: Ledger): readonly Route[] {
         const { merchantId } = caller.merchant;
         try {
           const lines = await ledger.balanceOf(merchantId, traceparent);
-          const balances = lines.map(({ chainId, ...line }) => ({ chain: chainId, ...line }));
+          const balances = lines.map(({ chainId, payoutHold, ...line }) => ({ chain: chainId, ...line, payoutHold: payoutHold === '' ? null : payoutHold }));
           return json(200, { object: 'balance', merchant: merchantId, balances });
         } catch (error) {
           if (error instanceof OperationalError) throw new Problem('PEER_UNAVAILABLE', 'The ledger does not answer now. Payments are taken all the same.');

@@ -7,6 +7,8 @@ export interface BalanceLine {
   readonly inBatch: string;
   readonly refunding: string;
   readonly paidOut: string;
+  /** Why payouts are withheld; empty when they are not. */
+  readonly payoutHold: string;
 }
 
 /** What the ledger owes a merchant, in minor units. */

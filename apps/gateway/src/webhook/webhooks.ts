@@ -9,6 +9,12 @@ import type { Registry } from 'prom-client';
 import type { Route } from '../http/route';
 import type { CommandIntake } from '../idempotency/command-intake';
 import type { SecretBox } from '../idempotency/secret-box';
+import { GuardedWebhookSender } from '../adapters/guarded-webhook-sender';
+import { PgWebhookOutbox } from '../adapters/pg-webhook-outbox';
+import { WEBHOOK_FACTS } from './webhook-events';
+import { webhookRoutes } from './webhook.rest';
+import { webhookSchedule } from './webhook-schedule.projection';
+import { WebhookWorker } from './webhook.worker';
 
 export interface WebhooksOptions {
   readonly store: EventStore;
@@ -26,21 +32,32 @@ export interface WebhooksOptions {
   readonly rotationOverlapSeconds: number;
 }
 
+/** Webhooks as one part: what schedules them, what sends them, and the routes that steer them. */
 export class Webhooks implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  readonly types: readonly string[] = [];
-  readonly projection: FeedProjection = { apply: () => Promise.resolve() };
+  readonly types = WEBHOOK_FACTS;
+  readonly projection: FeedProjection;
+  private readonly worker: WebhookWorker;
 
-  constructor(readonly options: WebhooksOptions) {}
-
-  routes(): readonly Route[] {
-    return [];
+  constructor(private readonly options: WebhooksOptions) {
+    const { store, database, clock, ids, randomness, secrets, logger, metrics, allowPrivate, timeoutMs, scheduleSeconds } = options;
+    this.projection = webhookSchedule(store, clock, ids);
+    this.worker = new WebhookWorker({
+      outbox: new PgWebhookOutbox(database),
+      sender: new GuardedWebhookSender({ allowPrivate, timeoutMs }),
+      retry: { scheduleSeconds },
+      secrets, clock, randomness, logger, metrics, timeoutMs,
+    });
   }
 
-  async onApplicationBootstrap(): Promise<void> {
-    await Promise.resolve();
+  routes(): readonly Route[] {
+    return webhookRoutes(this.options);
+  }
+
+  onApplicationBootstrap(): void {
+    this.worker.start();
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    await Promise.resolve();
+    await this.worker.stop();
   }
 }

@@ -73,7 +73,9 @@ CREATE TABLE gateway.webhook_delivery (
   event_type    text NOT NULL,
   body          text NOT NULL,
   status        text NOT NULL CHECK (status IN ('pending', 'succeeded', 'exhausted')),
+  -- All attempts ever, and those of the current run through the schedule, which a replay starts anew.
   attempts      integer NOT NULL DEFAULT 0,
+  tries         integer NOT NULL DEFAULT 0,
   next_attempt_at_ns bigint NOT NULL,
   created_at_ns bigint NOT NULL,
   traceparent   text NOT NULL DEFAULT '',
