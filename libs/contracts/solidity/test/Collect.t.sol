@@ -147,6 +147,25 @@ contract CollectTest is VaultTest {
         vm.assertEq(balance(ALICE_SHOP), 5, "the others");
     }
 
+    /// The worst call there is: every payer a wallet that burns all it gets, every merchant another. It must fit into what
+    /// vault-codec.ts asks for, 260,000 + 163,000 an item, less the transaction's own 21,000 and call data.
+    function test_a_full_call_of_hostile_wallets_fits_below_the_transaction_limit() public {
+        bytes memory items;
+        for (uint256 i = 0; i < 100; ++i) {
+            Authorization memory a = _walletAuthorization(new Wallet(2), 40);
+            a.signature = new bytes(97);
+            items = bytes.concat(items, run(keccak256(abi.encode(i)), 1, item(a)));
+        }
+        items = bytes.concat(items, run(ALICE_SHOP, 1, item(authorization(1, 7))));
+        vm.recordLogs();
+        vm.prank(RELAYER);
+        uint256 before = gasleft();
+        vault.collect{gas: 260_000 + 100 * 163_000 - 21_000 - 100 * 3_600}(address(usdc), 0, items);
+        vm.assertLe(before - gasleft(), 16_150_000, "gas of a hundred");
+        vm.assertEq(countOf(vm.getRecordedLogs(), FAILED), 100, "all hostile ones fail");
+        vm.assertEq(balance(ALICE_SHOP), 7, "the last one is collected");
+    }
+
     function _walletAuthorization(Wallet wallet, uint96 value) private returns (Authorization memory a) {
         a.from = address(wallet);
         a.value = value;

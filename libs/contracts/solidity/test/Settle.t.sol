@@ -185,6 +185,21 @@ contract SettleTest is VaultTest {
         vm.assertEq(vault.merchantBalance(address(token), ALICE_SHOP), 1000, "stays");
     }
 
+    /// 260,000 + 82,500 a payout is what vault-codec.ts asks for, less the transaction's own 21,000 and call data.
+    function test_a_full_batch_of_hostile_payouts_fits_below_the_transaction_limit() public {
+        HostileToken token = _funded();
+        token.setMood(Mood.BurnsGas);
+        bytes memory payouts;
+        for (uint256 i = 0; i < 200; ++i) {
+            payouts = bytes.concat(payouts, run(ALICE_SHOP, 1, payout(address(uint160(0xC00 + i)), 1)));
+        }
+        vm.recordLogs();
+        vm.prank(RELAYER);
+        vault.settle{gas: 260_000 + 200 * 82_500 - 21_000 - 200 * 1_056}(address(token), 0, BATCH, payouts);
+        vm.assertEq(countOf(vm.getRecordedLogs(), FAILED), 200, "all fail");
+        vm.assertEq(vault.merchantBalance(address(token), ALICE_SHOP), 1000, "stays");
+    }
+
     function test_a_token_that_answers_nothing_pays() public {
         HostileToken token = _funded();
         token.setMood(Mood.SaysNothing);
