@@ -53,8 +53,9 @@ begin
     on conflict do nothing;
   -- Payable accounts first, then by name: the order in which every transaction here takes these locks.
   perform 1 from ledger.account_balance b
-    where exists (select 1 from inserted i where i.account = b.account and i.chain_id = b.chain_id and i.token = b.token)
-    order by b.account !~ '^merchant-payable:', b.account, b.chain_id, b.token for update;
+    join (select distinct account, chain_id, token from inserted) i
+      on i.account = b.account and i.chain_id = b.chain_id and i.token = b.token
+    order by b.account !~ '^merchant-payable:', b.account, b.chain_id, b.token for update of b;
   update ledger.account_balance b
     set balance = b.balance + i.amount, changed_at_ns = greatest(b.changed_at_ns, i.posted_at_ns)
     from (select account, chain_id, token, sum(amount) as amount, max(posted_at_ns) as posted_at_ns

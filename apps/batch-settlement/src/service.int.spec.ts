@@ -26,12 +26,12 @@ describe('the service as a process', () => {
   });
 
   async function eventually<T>(look: () => Promise<T | undefined>, what: string): Promise<T> {
-    for (let attempt = 0; attempt < 200; attempt += 1) {
+    for (let attempt = 0; attempt < 600; attempt += 1) {
       const found = await look();
       if (found !== undefined) return found;
       await systemClock.sleep(50);
     }
-    throw new Error(`${what} did not come within 10 s: ${fleet.log().slice(-4_000)}`);
+    throw new Error(`${what} did not come within 30 s: ${fleet.log().slice(-4_000)}`);
   }
   const balanceOf = async ({ merchantId }: TestMerchant) => {
     const { balances } = await fleet.client.getMerchantBalance({ merchantId });

@@ -207,7 +207,7 @@ export async function startFleet(chain: TestChain, environment: Readonly<Record<
       child = started;
       for (const stream of [started.stdout, started.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (log += text));
       exited = new Promise((resolve) => started.once('exit', (code) => resolve(code)));
-      for (let attempt = 0; attempt < 200; attempt += 1) {
+      for (let attempt = 0; attempt < 600; attempt += 1) {
         if (started.exitCode !== null) throw new Error(`the service ended with ${started.exitCode}: ${log}`);
         try {
           const response = await fetch(`${opsUrl}/health/ready`);
@@ -217,7 +217,7 @@ export async function startFleet(chain: TestChain, environment: Readonly<Record<
         }
         await systemClock.sleep(50);
       }
-      throw new Error(`the service was not ready within 10 s: ${log}`);
+      throw new Error(`the service was not ready within 30 s: ${log}`);
     },
     async kill9() {
       await end('SIGKILL');
