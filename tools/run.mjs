@@ -131,8 +131,11 @@ function bundle(entry) {
   return outfile;
 }
 
+/** kafkajs computes a pause that may be negative, which Node 24 corrects and complains about (kafkajs issue 1751). */
+const quiet = ['--disable-warning=TimeoutNegativeWarning'];
+
 function run(file, args, nodeArgs = []) {
-  const child = spawn(join(bin, 'node'), ['--enable-source-maps', ...nodeArgs, file, ...args], { cwd: root, stdio: 'inherit', env: environment() });
+  const child = spawn(join(bin, 'node'), ['--enable-source-maps', ...quiet, ...nodeArgs, file, ...args], { cwd: root, stdio: 'inherit', env: environment() });
   // The terminal sends Ctrl-C to the whole group; a supervisor signals this process alone. Either way the child decides.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   child.on('exit', (code, signal) => process.exit(signal === null ? (code ?? 1) : 128 + ({ SIGINT: 2, SIGTERM: 15, SIGKILL: 9, SIGHUP: 1 }[signal] ?? 1)));

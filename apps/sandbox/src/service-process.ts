@@ -52,7 +52,7 @@ export class ServiceProcess {
   start(): void {
     this.expectedToRun = true;
     this.log = createWriteStream(this.launch.logFile, { flags: 'a' });
-    const command = [process.execPath, '--enable-source-maps', ...(this.launch.nodeArguments ?? []), this.launch.program];
+    const command = [process.execPath, '--enable-source-maps', '--disable-warning=TimeoutNegativeWarning', ...(this.launch.nodeArguments ?? []), this.launch.program];
     // A service must not outlive whoever started it, even when that one is killed with SIGKILL.
     const [file = process.execPath, ...rest] = hasSetpriv ? ['setpriv', '--pdeathsig', 'KILL', ...command] : command;
     const child = spawn(file, rest, {
