@@ -121,14 +121,18 @@ export class PgSponsorBook implements SponsorBook {
   }
 
   async write(tx: Transaction, sponsorId: SponsorId, { events, state, version, budgetChanges }: BookEffect): Promise<void> {
-    for (const event of events) await this.apply(tx, sponsorId, event);
+    // Sent together; the connection keeps their order, in which a release follows its reservation.
+    const sent: Promise<unknown>[] = events.map((event) => this.apply(tx, sponsorId, event));
     for (const commandId of budgetChanges) {
-      await tx.query('INSERT INTO budget_change (sponsor_id, command_id) VALUES ($1, $2)', [sponsorId, commandId]);
+      sent.push(tx.query('INSERT INTO budget_change (sponsor_id, command_id) VALUES ($1, $2)', [sponsorId, commandId]));
     }
-    await tx.query(
-      `UPDATE sponsor_budget SET version = $2, budget_wei = $3, reserved_wei = $4, spent_wei = $5, overrun_wei = $6 WHERE sponsor_id = $1`,
-      [sponsorId, version, String(state.budget), String(state.reserved), String(state.spent), String(state.overrun)],
+    sent.push(
+      tx.query(
+        `UPDATE sponsor_budget SET version = $2, budget_wei = $3, reserved_wei = $4, spent_wei = $5, overrun_wei = $6 WHERE sponsor_id = $1`,
+        [sponsorId, version, String(state.budget), String(state.reserved), String(state.spent), String(state.overrun)],
+      ),
     );
+    await Promise.all(sent);
   }
 
   async find(sponsorId: SponsorId): Promise<SponsorState | undefined> {

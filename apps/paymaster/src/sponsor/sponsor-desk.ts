@@ -7,6 +7,7 @@ import type { PaymasterMetrics } from '../ports/paymaster-metrics';
 import type { SponsorBook } from '../ports/sponsor-book';
 import { sponsorCodec } from './sponsor.codec';
 import { decideGroup, type GroupDecision, type SponsorAnswer, type SponsorRequest } from './sponsor-group.policy';
+import type { RecordedReservation } from './sponsor.decider';
 import { sponsorStream } from './sponsor.events';
 
 export interface SponsorDeskOptions {
@@ -19,6 +20,8 @@ export interface SponsorDeskOptions {
 
 /** Items of one transaction; an event of this many stays a third of the store's payload limit. */
 const GROUP_ITEMS_MAX = 2_000;
+
+const NOTHING_RECORDED: ReadonlyMap<ReservationId, RecordedReservation> = new Map();
 
 interface Waiting {
   readonly request: SponsorRequest;
@@ -58,14 +61,18 @@ export class SponsorDesk {
   async decideIn(tx: Transaction, sponsorId: SponsorId, requests: readonly SponsorRequest[], traceparent: string): Promise<readonly SponsorAnswer[]> {
     const { book, clock } = this.options;
     const opening = requests.some(({ kind }) => kind === 'set-budget');
-    const entry = opening ? await book.open(tx, sponsorId) : await book.lock(tx, sponsorId);
     const ids = [...new Set(requests.flatMap(idsOf))];
-    const recorded = ids.length === 0 ? new Map() : await book.reservations(tx, sponsorId, ids);
-    const looked: SponsorRequest[] = [];
-    for (const request of requests) {
-      const applied = request.kind === 'set-budget' && (await book.hasBudgetChange(tx, sponsorId, request.commandId));
-      looked.push(request.kind === 'set-budget' ? { ...request, alreadyApplied: applied } : request);
-    }
+    // Sent together, to save round trips while the lock is held. The server runs them in this order, and each statement sees
+    // what was committed before it began, so what is looked up is what stands under the lock.
+    const [entry, recorded, looked] = await Promise.all([
+      opening ? book.open(tx, sponsorId) : book.lock(tx, sponsorId),
+      ids.length === 0 ? NOTHING_RECORDED : book.reservations(tx, sponsorId, ids),
+      Promise.all(
+        requests.map(async (request): Promise<SponsorRequest> =>
+          request.kind === 'set-budget' ? { ...request, alreadyApplied: await book.hasBudgetChange(tx, sponsorId, request.commandId) } : request,
+        ),
+      ),
+    ]);
     const decision = decideGroup(sponsorId, entry, recorded, looked, clock.nowNs());
     await this.write(tx, sponsorId, entry.version, decision, traceparent);
     this.tell(sponsorId, entry.state.overrun, decision);
@@ -107,9 +114,14 @@ export class SponsorDesk {
       at += BigInt(own.length);
       return { streamId, expectedVersion, commandId, events: own.map((event) => sponsorCodec.encode(event)), traceparent };
     });
-    await this.options.book.write(tx, sponsorId, { events, state, version: at, budgetChanges });
-    // Last, because it takes the partition's lock, which every other stream of the partition waits for.
-    for (const result of await tx.append(encoded)) {
+    // The append is sent last, because it takes the partition's lock, which every other stream of the partition waits for.
+    const writing = this.options.book.write(tx, sponsorId, { events, state, version: at, budgetChanges });
+    const appending = tx.append(encoded);
+    // Both are waited for also when one fails: nothing of this transaction may still be under way when it is rolled back.
+    const [written, appended] = await Promise.allSettled([writing, appending]);
+    if (written.status === 'rejected') throw written.reason;
+    if (appended.status === 'rejected') throw appended.reason;
+    for (const result of appended.value) {
       // The row lock has kept everybody else away: a log that stands elsewhere than the book is damage, not concurrency.
       invariant(result.outcome === 'appended', 'SPONSOR_BOOK', 'the sponsor book and its log disagree', { sponsorId, version, result });
     }

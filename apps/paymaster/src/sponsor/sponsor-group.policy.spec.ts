@@ -6,7 +6,7 @@ import type { UnixNs } from '@settlement/kernel/time';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { sponsorDecider, type RecordedReservation } from './sponsor.decider';
-import { decideGroup, type SponsorRequest } from './sponsor-group.policy';
+import { COMMAND_ITEMS_MAX, decideGroup, type SponsorRequest } from './sponsor-group.policy';
 
 const sponsorId = 'acme' as SponsorId;
 const nowNs = 1n as UnixNs;
@@ -26,6 +26,11 @@ describe('group of requests', () => {
   });
   it('makes an event for each chain', () => {
     expect(decide(reserve('a', 1n), reserve('b', 1n, 'eip155:8453')).appends[0]?.events.map((event) => event.type === 'GasReserved' && event.chainId)).toEqual(['eip155:1', 'eip155:8453']);
+  });
+  it('splits what would not fit into one event of the log', () => {
+    const { appends, state } = decideGroup(sponsorId, opened, new Map(), Array.from({ length: 2 * COMMAND_ITEMS_MAX + 1 }, (_, i) => reserve(`r${i}`, 0n)), nowNs);
+    expect(appends.flatMap(({ events }) => events).map((event) => event.type === 'GasReserved' && event.items.length)).toEqual([COMMAND_ITEMS_MAX, COMMAND_ITEMS_MAX, 1]);
+    expect(state.reserved).toBe(0n);
   });
   it('appends nothing when everything is refused', () => {
     const { appends, answers } = decide(reserve('a', 101n), release('b'));

@@ -76,6 +76,12 @@ export function decideGroup(
   return { answers: answers.map((answer) => answer()), appends: group.appends, state: group.state, budgetChanges: group.budgetChanges };
 }
 
+/**
+ * Items of one command and thus of one event. With the longest ids and amounts an item has some 360 bytes, so that an event
+ * stays below the store's payload limit of 900 KiB.
+ */
+export const COMMAND_ITEMS_MAX = 2_000;
+
 /** A request's item that waits for its command, and where its answer goes. */
 interface Waiting<Item, Answer> {
   readonly item: Item;
@@ -175,7 +181,7 @@ class Group {
   /** Goes on with `fitting` unless this id stands in it already: items of one command have distinct ids. */
   private openFor<O extends Open>(reservationId: ReservationId, fitting: O | undefined, fresh: () => O): O {
     let open = fitting;
-    if (open === undefined || this.openIds.has(reservationId)) {
+    if (open === undefined || this.openIds.has(reservationId) || this.openIds.size >= COMMAND_ITEMS_MAX) {
       this.flush();
       open = fresh();
       this.open = open;

@@ -4,6 +4,7 @@ import type { Wei } from '@settlement/kernel/money';
 import type { UnixNs } from '@settlement/kernel/time';
 import { describe, expect, it } from 'vitest';
 import { sponsorCodec } from './sponsor.codec';
+import { COMMAND_ITEMS_MAX } from './sponsor-group.policy';
 import type { SponsorEvent } from './sponsor.events';
 
 const sponsorId = 'acme' as SponsorId;
@@ -30,6 +31,15 @@ describe('events of the paymaster', () => {
   it('has a frozen line for each type, at its current version', () => {
     expect(FROZEN.map(({ event }) => event.type).sort()).toEqual([...sponsorCodec.types].sort());
     for (const { event, schemaVersion } of FROZEN) expect(sponsorCodec.encode(event)).toMatchObject({ schemaVersion, subjectId: 'acme' });
+  });
+
+  it('keeps the largest event below the store\'s payload limit of 900 KiB', () => {
+    const longest = wei(10n ** 77n - 1n);
+    const id = (i: number): ReservationId => String(i).padStart(128, 'x') as ReservationId;
+    const numbers = Array.from({ length: COMMAND_ITEMS_MAX }, (_, i) => i);
+    const reserved: SponsorEvent = { type: 'GasReserved', sponsorId, chainId: 'eip155:8453' as ChainId, items: numbers.map((i) => ({ reservationId: id(i), subjectId: id(i), amount: longest })), reservedAtNs: 1n as UnixNs };
+    const committed: SponsorEvent = { type: 'GasCommitted', sponsorId, items: numbers.map((i) => ({ reservationId: id(i), reserved: longest, cost: longest, transactionHash: `0x${'ab'.repeat(32)}` })), committedAtNs: 1n as UnixNs };
+    for (const event of [reserved, committed]) expect(sponsorCodec.encode(event).payload.length).toBeLessThan(900 * 1024);
   });
 
   it('refuses a stored amount that is none', () => {
