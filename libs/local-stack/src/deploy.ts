@@ -83,7 +83,7 @@ interface Sending {
 /** The node's unsigned sending, in order: explicit nonces, so that a batch cannot be shuffled. */
 function impersonator(rpc: JsonRpc) {
   const prepared = new Set<string>();
-  let queue: Promise<unknown> = Promise.resolve();
+  let queue: Promise<void> = Promise.resolve();
 
   async function prepare(from: EvmAddress): Promise<void> {
     if (prepared.has(from)) return;
@@ -142,7 +142,9 @@ function impersonator(rpc: JsonRpc) {
   return (sendings: readonly Sending[]): Promise<string[]> => {
     // One after the other: two batches at once would read the same pending nonce.
     const result = queue.then(() => sendNow(sendings));
-    queue = result.catch(() => undefined); // the caller gets the error; the queue only waits
+    // The caller gets the error; the queue only waits until it is over, either way.
+    const over = (): void => undefined;
+    queue = result.then(over, over);
     return result;
   };
 }
