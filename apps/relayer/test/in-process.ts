@@ -16,6 +16,7 @@ export interface RunningRelayer {
   readonly store: PostgresEventStore;
   readonly health: HealthRegistry;
   readonly registry: Registry;
+  /** Harmless when called again. */
   stop(): Promise<void>;
 }
 
@@ -29,12 +30,15 @@ export async function startRelayer(environment: Record<string, string>): Promise
   const registry = new Registry();
   const relayer = new Relayer({ config, store, database, clock: systemClock, randomness: systemRandomness, logger, health, metrics: prometheusMetrics(registry) });
   await relayer.start();
+  let stopped = false;
   return {
     relayer,
     store,
     health,
     registry,
     async stop() {
+      if (stopped) return;
+      stopped = true;
       await relayer.stop();
       await store.close();
       await database.end();

@@ -533,11 +533,12 @@ export class LaneRunner {
     const { book, reader, settings } = this.#parts;
     const included = book.open().flatMap((it) => (it.lifecycle.phase === 'included' ? [{ transaction: it, inclusion: it.lifecycle.inclusion }] : []));
     if (included.length === 0) return;
-    const heights = [...new Set(included.map(({ inclusion }) => inclusion.blockNumber))].filter((number) => number <= head.number);
-    const canonical = await reader.blockHashes(heights);
-    const gone = included.filter(({ inclusion }) => inclusion.blockNumber > head.number || canonical.get(inclusion.blockNumber) !== inclusion.blockHash);
+    // The head was read before: what was included above it since is looked at with the next one.
+    const reached = included.filter(({ inclusion }) => inclusion.blockNumber <= head.number);
+    const canonical = await reader.blockHashes([...new Set(reached.map(({ inclusion }) => inclusion.blockNumber))]);
+    const gone = reached.filter(({ inclusion }) => canonical.get(inclusion.blockNumber) !== inclusion.blockHash);
     if (gone.length > 0) await this.#reorg(gone.map(({ transaction }) => transaction));
-    const deep = included.filter((it) => !gone.includes(it) && head.number - it.inclusion.blockNumber >= settings.finalityDepth);
+    const deep = reached.filter((it) => !gone.includes(it) && head.number - it.inclusion.blockNumber >= settings.finalityDepth);
     if (deep.length === 0) return;
     const unread = deep.filter(({ transaction }) => transaction.receipt === undefined);
     if (unread.length > 0) {
@@ -640,21 +641,20 @@ export class LaneRunner {
     const { reader, vault, settings, lookups, metrics, book } = this.#parts;
     metrics.reverted(book.chainId, intents.length);
     const reverts = await lookups.reverts(intents.map((it) => it.intent.intentId));
-    const alone = await reader.calls(intents.map((it) => this.#callOf([it], gasLimitOf([it.intent.call], settings.pack.gas))));
+    const answers = await reader.calls(intents.map((it) => this.#callOf([it], gasLimitOf([it.intent.call], settings.pack.gas))));
     const putBack: AcceptedIntent[] = [];
     const done: AcceptedIntent[] = [];
     const results: ItemResult[] = [];
     for (const [index, accepted] of intents.entries()) {
-      const answer = alone[index];
+      const answer = answers[index];
       const revert = answer?.ok === false ? vault.revertOf(answer.data) : undefined;
-      // A vault that refuses everybody says nothing about this intent: it waits for the vault, as at planning.
       if (revert?.blame === 'done') {
-        const earlier = await this.#earlier(accepted.intent, transactionHash);
         done.push(accepted);
-        results.push(earlier ?? { executed: false, reason: revert.reason });
+        results.push((await this.#earlier(accepted.intent, transactionHash)) ?? { executed: false, reason: revert.reason });
         continue;
       }
-      const verdict = afterRevert(reverts.get(accepted.intent.intentId) ?? 0, revert === undefined || revert.blame === 'vault' ? 'works' : { reason: revert.reason });
+      const alone = revert === undefined ? 'works' : revert.blame === 'vault' ? 'vault-refuses' : { reason: revert.reason };
+      const verdict = afterRevert(reverts.get(accepted.intent.intentId) ?? 0, alone);
       if (verdict.next === 'put-back') putBack.push(accepted);
       else {
         done.push(accepted);

@@ -1,5 +1,5 @@
 import type { AppendResult, Append, EventStore, Transaction } from '@settlement/event-store/port';
-import { StaleEpoch } from '@settlement/event-store/errors';
+import { sqlState, StaleEpoch } from '@settlement/event-store/errors';
 import { InvariantViolated, OperationalError } from '@settlement/kernel/errors';
 import type { Clock } from '@settlement/kernel/time';
 
@@ -43,13 +43,24 @@ export class Recorder {
         return await write();
       } catch (error) {
         if (error instanceof StaleEpoch) throw new LaneLost('this region has lost its epoch', { cause: error });
-        if (error instanceof InvariantViolated || !(error instanceof OperationalError)) throw error;
-        if (signal.aborted) throw error;
-        repeating(error);
+        const trouble = troubleOf(error);
+        if (trouble === undefined || signal.aborted) throw error;
+        repeating(trouble);
       }
       await clock.sleep(delayMs, signal);
     }
   }
+}
+
+/**
+ * What repeating may mend. A statement that fails because the server goes down (SQLSTATE classes 08, 53, 57, and 40 for a lost
+ * race) comes as the driver's own error and leaves nothing behind, since its transaction never reached COMMIT.
+ */
+function troubleOf(error: unknown): OperationalError | undefined {
+  if (error instanceof OperationalError) return error;
+  if (error instanceof InvariantViolated || error instanceof LaneLost) return undefined;
+  const state = sqlState(error);
+  return state !== undefined && /^(?:08|40|53|57)/.test(state) ? new OperationalError('DATABASE_TROUBLE', 'the database ended the statement', 'not-done', { cause: error }) : undefined;
 }
 
 export function refuseConflicts(results: readonly AppendResult[]): readonly AppendResult[] {

@@ -52,6 +52,10 @@ describe('after a whole revert', () => {
     expect(afterRevert(1, 'works')).toEqual({ next: 'failed', reason: IntentReason.INTENT_REASON_REVERTED });
   });
 
+  it('lets an intent wait, however often, while the vault refuses everybody', () => {
+    expect(afterRevert(5, 'vault-refuses')).toEqual({ next: 'put-back' });
+  });
+
   it('fails an intent that would fail alone, with its own reason', () => {
     expect(afterRevert(0, { reason: IntentReason.INTENT_REASON_DUPLICATE })).toEqual({ next: 'failed', reason: IntentReason.INTENT_REASON_DUPLICATE });
   });

@@ -66,11 +66,16 @@ function unreachableIndex(index: number): never {
 /** What a transaction that reverted as a whole means for one of its intents. */
 export type RevertVerdict = { readonly next: 'put-back' } | { readonly next: 'failed'; readonly reason: IntentReason };
 
+/** What a simulation of one intent alone says after a whole revert. */
+export type Alone = 'works' | 'vault-refuses' | { readonly reason: IntentReason };
+
 /**
  * A whole revert executed nothing, so each intent may go into one more transaction, unless it would fail alone as well, or
- * was in a reverted transaction before. Nothing is collected twice by that: the authorization's nonce is used on-chain once.
+ * was in a reverted transaction before. A vault that refuses everybody says nothing about the intent: it waits for the vault.
+ * Nothing is collected twice by that: the authorization's nonce is used on-chain once.
  */
-export function afterRevert(revertsBefore: number, alone: { readonly reason: IntentReason } | 'works'): RevertVerdict {
+export function afterRevert(revertsBefore: number, alone: Alone): RevertVerdict {
+  if (alone === 'vault-refuses') return { next: 'put-back' };
   if (alone !== 'works') return { next: 'failed', reason: alone.reason };
   return revertsBefore === 0 ? { next: 'put-back' } : { next: 'failed', reason: IntentReason.INTENT_REASON_REVERTED };
 }
