@@ -10,7 +10,8 @@ export interface ForgeResult {
   readonly failed: number;
   /** Fuzzed and invariant inputs that were tried, beside the tests themselves. */
   readonly runs: number;
-  readonly failures: readonly { readonly test: string; readonly reason: string }[];
+  /** Suite, test and reason of each, ready to print. */
+  readonly failures: readonly string[];
 }
 
 interface ForgeSuites {
@@ -73,12 +74,12 @@ export async function runForgeTests(only?: string): Promise<ForgeResult> {
   const suites = JSON.parse(stdout.slice(start)) as ForgeSuites;
   let passed = 0;
   let runs = 0;
-  const failures: { test: string; reason: string }[] = [];
+  const failures: string[] = [];
   for (const [suite, { test_results }] of Object.entries(suites)) {
     for (const [test, { status, reason, kind }] of Object.entries(test_results)) {
       runs += kind?.Fuzz?.runs ?? kind?.Invariant?.calls ?? 0;
       if (status === 'Success') passed += 1;
-      else failures.push({ test: `${suite} ${test}`, reason: reason ?? status });
+      else failures.push(`${suite} ${test}: ${reason ?? status}`);
     }
   }
   return { passed, failed: failures.length, runs, failures };
@@ -87,7 +88,7 @@ export async function runForgeTests(only?: string): Promise<ForgeResult> {
 if (/libs-contracts-src-forge-test\.mjs$/.test(process.argv[1] ?? '')) {
   const started = Date.now();
   const result = await runForgeTests(process.argv[2]);
-  for (const { test, reason } of result.failures) process.stderr.write(`✗ ${test}: ${reason}\n`);
+  for (const failure of result.failures) process.stderr.write(`✗ ${failure}\n`);
   process.stderr.write(`forge: ${result.passed} passed, ${result.failed} failed, ${result.runs} fuzzed inputs and calls, ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
   process.stdout.write(`${JSON.stringify(result)}\n`);
   process.exitCode = result.failed === 0 ? 0 : 1;
