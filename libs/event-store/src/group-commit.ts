@@ -120,7 +120,7 @@ export class GroupCommit {
 
   private pump(): void {
     for (const lane of this.lanes) {
-      if (this.queue.length === 0) return;
+      if (this.queue.length === 0) break;
       if (lane.busy) continue;
       const batch = this.takeBatch();
       if (batch === undefined) break;

@@ -21,6 +21,10 @@ export interface PostgresOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Created when they are not there yet. */
   readonly databases: readonly string[];
+  /** Starts on a copy of another cluster's files, which must have been shut down. */
+  readonly copyOf?: LocalPostgres;
+  /** Follows a primary, under this name, instead of writing itself. Needs `copyOf`. */
+  readonly standbyOf?: { readonly port: number; readonly name: string };
 }
 
 export interface LocalPostgres {
@@ -34,7 +38,7 @@ export interface LocalPostgres {
   urlFor(database: string, user?: string): string;
   /** Fast shutdown: open transactions are rolled back. Removes the files unless persistent. Harmless when called again. */
   stop(): Promise<void>;
-  /** SIGKILL to the postmaster, as a crash would; the files stay for `start`. */
+  /** SIGKILL to the postmaster and its backends, as a crash of the machine; the files stay for `start`. */
   kill9(): Promise<void>;
   /** Fast shutdown that keeps the files for `start`, also when not persistent. */
   shutDown(): Promise<void>;
@@ -113,10 +117,15 @@ class Cluster implements LocalPostgres {
 
   async prepare(): Promise<void> {
     if (existsSync(join(this.dataDir, 'PG_VERSION'))) return;
-    const template = ensureTemplate(this.binaries, this.user);
+    const template = this.options.copyOf?.dataDir ?? ensureTemplate(this.binaries, this.user);
     const copied = spawnSync('cp', ['-a', '--reflink=auto', `${template}/.`, this.dataDir], { encoding: 'utf8' });
     if (copied.status !== 0) throw new OperationalError('POSTGRES_NOT_INITIALISED', `could not write ${this.dataDir}: ${copied.stderr}`, 'not-done');
     chmodSync(this.dataDir, 0o700);
+    rmSync(join(this.dataDir, 'server.log'), { force: true });
+    if (this.options.standbyOf === undefined) return;
+    const signalFile = join(this.dataDir, 'standby.signal');
+    writeFileSync(signalFile, '');
+    if (this.user !== undefined) chownSync(signalFile, this.user.uid, this.user.gid);
   }
 
   async start(): Promise<void> {
@@ -136,7 +145,9 @@ class Cluster implements LocalPostgres {
   }
 
   private async startOn(port: number): Promise<void> {
-    const settings = { ...DEFAULT_SETTINGS, ...this.options.settings, port: String(port) };
+    const { standbyOf } = this.options;
+    const follow = standbyOf === undefined ? {} : { primary_conninfo: `host=${HOST} port=${standbyOf.port} user=postgres application_name=${standbyOf.name}`, wal_retrieve_retry_interval: '200ms' };
+    const settings = { ...DEFAULT_SETTINGS, ...follow, ...this.options.settings, port: String(port) };
     const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     const { command, spawnAs } = launchPrefix(this.user);
     const [program, ...args] = [...command, this.binaries.postgres, '-D', this.dataDir, ...flags];
@@ -198,10 +209,10 @@ class Cluster implements LocalPostgres {
   }
 
   async kill9(): Promise<void> {
+    // All at once, as when the machine fails: a backend that only noticed its postmaster's death would first finish its commit.
     const children = descendantsOf(this.pid);
-    await this.end('SIGKILL');
-    // The backends notice the postmaster's death by themselves; one that was frozen would not.
     for (const pid of children) signal(pid, 'SIGKILL');
+    await this.end('SIGKILL');
     while (children.some(isAlive)) await sleep(5);
   }
 
@@ -272,7 +283,12 @@ function sweepAbandoned(): void {
     const base = join(tmpdir(), name);
     const owner = pidIn(join(base, 'owner.pid'));
     const server = pidIn(join(base, 'data', 'postmaster.pid'));
-    if (owner === undefined || isAlive(owner) || (server !== undefined && isAlive(server))) continue;
+    if (owner === undefined || isAlive(owner)) continue;
+    if (server !== undefined && isAlive(server)) {
+      // Its death signal did not end it: it was frozen. Only ever a server that runs on this very folder.
+      if (!readFileSync(`/proc/${server}/cmdline`, 'utf8').includes(base)) continue;
+      for (const pid of [server, ...descendantsOf(server)]) signal(pid, 'SIGKILL');
+    }
     rmSync(base, { recursive: true, force: true });
   }
 }
