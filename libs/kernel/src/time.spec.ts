@@ -24,6 +24,11 @@ describe('time', () => {
     );
   });
 
+  it('the last nanosecond of a second, and of a millisecond, still belongs to it', () => {
+    expect(nsToSeconds(1_999_999_999n)).toBe(1n);
+    expect(nsToMs(1_999_999n)).toBe(1);
+  });
+
   it('a fraction of a millisecond, as a monotonic clock gives it, is cut off', () => {
     expect(msToNs(1.9)).toBe(1_000_000n);
   });

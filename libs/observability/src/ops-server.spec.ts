@@ -64,6 +64,17 @@ describe('the ops server', () => {
     await new Promise((resolve) => other.close(resolve));
   });
 
+  it('stops also while a request waits for a check that hangs', async () => {
+    const { get } = await start(({ health }) => health.register('database', () => new Promise(() => undefined)));
+    const pending = get('/health/ready').then(() => 'answered', () => 'cut');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const startedMs = performance.now();
+    await running?.stop();
+    running = undefined;
+    expect(await pending).toBe('cut');
+    expect(performance.now() - startedMs).toBeLessThan(1_500);
+  });
+
   it('stops also while a client holds its connection open', async () => {
     const { get } = await start();
     const response = await get('/health/live');

