@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { BatchSettlementServiceService } from '@settlement/proto/batch/v1/batch';
 import { PaymasterServiceService, ReservationState, ReserveOutcome, SponsorReason } from '@settlement/proto/paymaster/v1/paymaster';
 import { IntentReason, RelayerServiceService, SubmitOutcome, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
@@ -108,7 +109,7 @@ export async function startFakePeers(): Promise<FakePeers> {
         items: items.map((item) => {
           const payer = item.kind?.$case === 'collect' ? (item.kind.value.authorization?.from ?? '') : '';
           const known = state.intents.get(item.intentId);
-          if (known !== undefined && JSON.stringify(known) !== JSON.stringify(item)) {
+          if (known !== undefined && !isDeepStrictEqual(known, item)) {
             return { intentId: item.intentId, outcome: SubmitOutcome.SUBMIT_OUTCOME_REFUSED, reason: IntentReason.INTENT_REASON_CONTENT_CHANGED };
           }
           if (state.unrelayable.has(payer)) return { intentId: item.intentId, outcome: SubmitOutcome.SUBMIT_OUTCOME_REFUSED, reason: IntentReason.INTENT_REASON_MALFORMED };

@@ -104,7 +104,7 @@ export async function startGateway(around: Surroundings, overrides: Readonly<Rec
     PAYMASTER_ADDRESS: peers.addresses.paymaster,
     RELAYER_ADDRESS: peers.addresses.relayer,
     BATCH_SETTLEMENT_ADDRESS: peers.addresses.batch,
-    LOG_LEVEL: 'silent',
+    LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
     ...overrides,
   };
   const config = parseGatewayConfig(environment);
