@@ -64,7 +64,7 @@ describe('a log line', () => {
 
 describe('secrets', () => {
   const secret = 'hunter2';
-  const fields = ['authorization', 'Authorization', 'x-api-key', 'secret', 'password', 'apiKey', 'privateKey', 'adminToken', 'raw', 'signature', 'name', 'DATABASE_URL', 'RELAYER_KEYS', 'webhookSecret', 'connectionString'];
+  const fields = ['authorization', 'Authorization', 'x-api-key', 'secret', 'password', 'apiKey', 'privateKey', 'adminToken', 'raw', 'signature', 'name', 'DATABASE_URL', 'RELAYER_KEYS', 'SECRETS_KEY', 'ADMIN_TOKEN', 'PARTIES_DIGEST_KEYS', 'rpcUrls', 'webhookSecret', 'connectionString'];
 
   it.each(fields)('in the field %s are removed, in whatever object or list they stand', (field) => {
     const { logger, text } = capture();

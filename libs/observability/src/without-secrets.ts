@@ -4,10 +4,12 @@ import { stdSerializers } from 'pino';
 const secretFields = new Set([
   'authorization', 'cookie', 'setcookie', 'mnemonic', 'admintoken', 'raw', 'signature', 'name',
   'connectionstring', 'databaseurl', 'feeddatabases', 'partitionmap', 'relayerkeys', 'partiesdigestkeys',
+  // A node's address often carries its access key as a path.
+  'rpcurl', 'rpcurls',
 ]);
 
 /** `WEBHOOK_SECRET`, `feedReaderPassword`: whatever is called so at its end. */
-const secretEnding = /(secret|password|privatekey|apikey|secretkey|encryptionkey)s?$/;
+const secretEnding = /(secret|password|privatekey|apikey|secrets?key|encryptionkey)s?$/;
 
 /** A password inside an address, as connection strings carry it. */
 const passwordInUrl = /(:\/\/[^\s:/@]*:)[^\s@/]+@/g;
