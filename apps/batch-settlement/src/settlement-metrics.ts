@@ -93,6 +93,15 @@ export function settlementMetrics(registry: Registry, reads: Reads, clock: Clock
     },
   });
   new Gauge({
+    name: 'settlement_refunds_disputed',
+    help: 'Refunds of which is not known whether money has moved',
+    labelNames: perToken,
+    registers: [registry],
+    collect() {
+      return sums(this, `select chain_id, token, (count(*) filter (where state = 'disputed'))::text as value from ledger.refund group by 1, 2`);
+    },
+  });
+  new Gauge({
     name: 'settlement_reconciled_block',
     help: 'The block of the last comparison of ledger and chain',
     labelNames: perToken,

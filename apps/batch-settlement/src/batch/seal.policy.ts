@@ -22,6 +22,9 @@ export interface PlannedPayout {
 /** The vault's call and the block's gas bound a batch: 200 payouts to existing holders cost about 2.3 M gas. */
 export const PAYOUTS_PER_BATCH_MAX = 200;
 
+/** The vault's packed payouts have 12 bytes for the amount. What is more stays payable for the next batch. */
+const PAYOUT_AMOUNT_MAX = 2n ** 96n - 1n;
+
 /**
  * One payout a merchant, at most 200 a batch. A merchant whose payments are all there is paid its whole balance; one with
  * more than fit is paid for those that fit, never more than its balance, the rest follows in the next batch.
@@ -41,8 +44,8 @@ export function planPayouts(merchants: readonly PayableMerchant[]): readonly (re
 }
 
 function payoutAmount({ payable, payments, complete }: PayableMerchant): bigint {
-  if (complete) return payable;
   const claimed = payments.reduce((sum, p) => sum + p.amountLeft, 0n);
   // A refund of a payment that was paid out earlier is still owed back by this merchant: the balance bounds the payout.
-  return claimed < payable ? claimed : payable;
+  const amount = complete || claimed > payable ? payable : claimed;
+  return amount < PAYOUT_AMOUNT_MAX ? amount : PAYOUT_AMOUNT_MAX;
 }
