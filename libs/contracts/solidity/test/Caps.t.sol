@@ -65,6 +65,25 @@ contract CapsTest is VaultTest {
         }
     }
 
+    function testFuzz_after_a_full_payment_nothing_leaves_for_a_whole_window(uint16 offset, uint16 wait) public {
+        _rules(type(uint120).max, 1000, 1200);
+        credit(ALICE_SHOP, 10_000);
+        // Anywhere in a bucket, also on its last second.
+        vm.warp(block.timestamp - block.timestamp % 100 + bound(offset, 0, 99));
+        vm.assertEq(_pay(1000), 1000, "up to the cap");
+        vm.warp(block.timestamp + bound(wait, 0, 1199));
+        vm.assertEq(_pay(1), 0, "still the same window");
+    }
+
+    function test_the_last_second_of_a_window_is_still_in_it() public {
+        _rules(type(uint120).max, 1000, 1200);
+        credit(ALICE_SHOP, 10_000);
+        vm.warp(block.timestamp - block.timestamp % 100 + 99);
+        vm.assertEq(_pay(1000), 1000, "up to the cap");
+        vm.warp(block.timestamp + 1199);
+        vm.assertEq(_pay(1), 0, "still the same window");
+    }
+
     function test_the_window_frees_what_is_old() public {
         _rules(type(uint120).max, 1000, 1200);
         credit(ALICE_SHOP, 10_000);
