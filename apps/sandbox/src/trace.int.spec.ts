@@ -71,7 +71,7 @@ describe.each(['postgres', 'kafka'] as const)('one trace of one payment over the
       expect(names).toContainEqual(expect.stringMatching(/^paymaster: .*ReserveMany/));
       expect(names).toContainEqual(expect.stringMatching(/^relayer: .*SubmitMany/));
       expect(names).toContainEqual(expect.stringMatching(/^relayer: chain/));
-      expect(names).toContainEqual(expect.stringMatching(/^batch-settlement: feed/));
+      expect(names).toContainEqual(expect.stringMatching(/^batch-settlement: ledger PaymentCollected/));
       // One tree: every span's parent is a span of the same trace, but for the root.
       const ids = new Set(trace().map((span) => span.spanId));
       expect(trace().filter((span) => span.parentSpanId !== '' && !ids.has(span.parentSpanId))).toEqual([]);
