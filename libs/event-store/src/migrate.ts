@@ -79,11 +79,10 @@ export async function migrateEventStore(
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
   await client.connect();
   try {
-    await client.query('INSERT INTO event_store.store (source, partitions) VALUES ($1, $2) ON CONFLICT DO NOTHING', [log.source, log.partitions]);
-    await client.query(
-      'INSERT INTO event_store.partition (id, epoch) SELECT id, $2 FROM unnest($1::integer[]) id ON CONFLICT DO NOTHING',
-      [log.held, log.epoch],
-    );
+    await client.query('BEGIN');
+    const created = await client.query('INSERT INTO event_store.store (source, partitions) VALUES ($1, $2) ON CONFLICT DO NOTHING', [log.source, log.partitions]);
+    // Only with a new log: a partition that a changed map names would start empty here while its events stand elsewhere.
+    if (created.rowCount === 1) await client.query('INSERT INTO event_store.partition (id, epoch) SELECT id, $2 FROM unnest($1::integer[]) id', [log.held, log.epoch]);
     const { rows } = await client.query<{ source: string; partitions: number; held: number[] }>(
       'SELECT source, partitions, (SELECT array_agg(id ORDER BY id) FROM event_store.partition) AS held FROM event_store.store',
     );
@@ -95,11 +94,12 @@ export async function migrateEventStore(
       { configured: log, found },
     );
     invariant(
-      found.held.every((id) => log.held.includes(id)),
+      found.held.length === log.held.length && found.held.every((id) => log.held.includes(id)),
       'PARTITION_MAP_MISMATCH',
-      'the database holds partitions that the partition map places elsewhere',
+      'the database holds other partitions than the partition map places there',
       { configured: log.held, found: found.held },
     );
+    await client.query('COMMIT');
   } finally {
     await client.end();
   }

@@ -198,7 +198,9 @@ class Cluster implements LocalPostgres {
   }
 
   async stop(): Promise<void> {
-    await this.shutDown();
+    this.thaw();
+    // Files that are thrown away need no last checkpoint.
+    await this.end(this.options.persistent === true ? 'SIGINT' : 'SIGQUIT');
     running.delete(this);
     this.removeUnlessPersistent();
   }
