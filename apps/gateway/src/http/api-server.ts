@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { OnModuleDestroy } from '@nestjs/common';
 import { SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { context } from '@opentelemetry/api';
 import { contextOfTraceparent, traceparentOfSpan } from '@settlement/observability/traceparent';
@@ -36,7 +37,7 @@ export const BODY_BYTES_MAX = 65_536;
 const SECURITY_HEADERS = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' } as const;
 
 /** Installs the whole API on a Fastify instance: one generic handler that the route table drives. */
-export class ApiServer {
+export class ApiServer implements OnModuleDestroy {
   private stopping = false;
   private readonly requestSeconds: Histogram;
   private readonly problems: Counter;
@@ -52,8 +53,8 @@ export class ApiServer {
     this.problems = new Counter({ name: 'gateway_http_problems_total', help: 'Answers that are problems, by code.', labelNames: ['code'], registers: [options.metrics] });
   }
 
-  /** From now on every answer closes its connection, so that clients move to another process. */
-  drain(): void {
+  /** Nest's first step of a stop: from now on every answer closes its connection, so that clients move to another process. */
+  onModuleDestroy(): void {
     this.stopping = true;
   }
 
@@ -76,6 +77,10 @@ export class ApiServer {
       const requestId = typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : this.options.ids.next('evt').replace('evt_', 'req_');
       request.id = requestId;
       void reply.headers(SECURITY_HEADERS).header('x-request-id', requestId);
+      done();
+    });
+    // When the answer leaves, not when the request came: one that was in hand when the stop began closes as well.
+    app.addHook('onSend', (_request, reply, _payload, done) => {
       if (this.stopping) void reply.header('connection', 'close');
       done();
     });
@@ -200,7 +205,6 @@ export class ApiServer {
     this.problems.inc({ code: problem.code });
     const retryAfter = RETRY_AFTER_SECONDS[problem.code];
     if (retryAfter !== undefined && problem.headers['retry-after'] === undefined) void reply.header('retry-after', String(retryAfter));
-    if (this.stopping) void reply.header('connection', 'close');
     return reply
       .code(problem.status)
       .headers({ ...SECURITY_HEADERS, ...problem.headers, 'content-type': 'application/problem+json; charset=utf-8' })
