@@ -3,7 +3,9 @@ import type { PostgresEventStore } from '@settlement/event-store/postgres-event-
 import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
-import { GrpcModule } from '@settlement/rpc/grpc.module';
+import { ScreeningServiceService } from '@settlement/proto/screening/v1/screening';
+import { GRPC_SERVER, GrpcModule, type GrpcServerLifecycle } from '@settlement/rpc/grpc.module';
+import { serviceNameOf } from '@settlement/rpc/service-definition';
 import { InfrastructureModule } from '@settlement/service/infrastructure.module';
 import type { ServiceShell } from '@settlement/service/run-service';
 import { CLOCK, EVENT_STORE, HEALTH, LOGGER, METRICS } from '@settlement/service/tokens';
@@ -92,13 +94,20 @@ class ScreeningModule implements OnModuleInit, BeforeApplicationShutdown {
             new Screener({ store, lists, digest: partiesDigest(config.PARTIES_DIGEST_KEYS), clock, metrics }),
         },
       ],
-      exports: [SCREENER, ARCHIVE],
+      exports: [SCREENER, ARCHIVE, LIST_POLLER],
     };
   }
 }
 
 @Module({})
 export class AppModule {
+  constructor(@Inject(LIST_POLLER) poller: ListPoller, @Inject(GRPC_SERVER) grpc: GrpcServerLifecycle) {
+    // A balancer that asks gRPC's health service must hear the same as one that asks /health/ready.
+    poller.onLooked((usable) => {
+      for (const name of ['', serviceNameOf(ScreeningServiceService)]) grpc.setServing(name, usable);
+    });
+  }
+
   static forConfig(config: ScreeningConfig, shell: ServiceShell): DynamicModule {
     const screening = ScreeningModule.forConfig(config);
     return {

@@ -2,11 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, credentials } from '@grpc/grpc-js';
 import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
 import { Role, ScreeningReason, ScreeningServiceService, Subject, Verdict, type ScreenRequest } from '@settlement/proto/screening/v1/screening';
 import { grpcClient, type RpcClient } from '@settlement/rpc/grpc-client';
 import { writeSandboxList } from '@settlement/testing/sandbox-list';
 import { ServiceUnderTest } from '@settlement/testing/service-under-test';
+import { service as healthDefinition } from 'grpc-health-check';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -60,12 +62,14 @@ describe('compliance-screening as a process', () => {
   it('without a list is alive but not ready, and decides nothing', async () => {
     service.start();
     await service.until(({ status, body }) => status === 503 && body.includes('no list: put the files'));
-    await expect(client.screen(ask('s0'), { deadlineMs: 5_000 })).rejects.toMatchObject({ code: 'NO_USABLE_LIST', outcome: 'not-done' });
+    await expect(client.screen(ask('s0'), { deadlineMs: 15_000 })).rejects.toMatchObject({ code: 'NO_USABLE_LIST', outcome: 'not-done' });
+    await servingIs('NOT_SERVING');
   });
 
   it('becomes ready by itself once a list is there', async () => {
     sandbox();
     await service.ready();
+    await servingIs('SERVING');
     const { versions } = await client.listVersions({});
     expect(versions).toMatchObject([{ listId: 'sandbox', version: 'sandbox-1', entries: 22n, active: true }]);
   });
@@ -91,14 +95,12 @@ describe('compliance-screening as a process', () => {
 
   it('keeps the last good version when the next one is empty, cut or much smaller', async () => {
     writeFileSync(join(folder, 'sandbox/sdn.csv'), '');
-    await sleep(300);
+    await service.wrote('"reason":"EMPTY"');
     expect((await client.listVersions({})).versions).toHaveLength(1);
     expect((await client.screen(ask('s6', LISTED))).verdict).toBe(Verdict.VERDICT_REJECT);
     expect((await service.health()).status).toBe(200);
-    expect(service.output).toContain('"reason":"EMPTY"');
     writeSandboxList(join(folder, 'sandbox'), { addresses: [], names: [LISTED_NAME] }, 'sandbox-shrunk');
-    await sleep(300);
-    expect(service.output).toContain('"reason":"SHRUNK"');
+    await service.wrote('"reason":"SHRUNK"');
     expect((await client.screen(ask('s7', LISTED))).verdict).toBe(Verdict.VERDICT_REJECT);
     expect(await service.metrics()).toMatch(/screening_list_versions_refused_total\{list="sandbox",reason="EMPTY"[^}]*\} 1/);
   });
@@ -151,13 +153,36 @@ describe('compliance-screening as a process', () => {
     expect(await service.signal('SIGTERM')).toBe(0);
     service.start({ LIST_MAX_AGE_MS: '1' });
     await service.until(({ status, body }) => status === 503 && body.includes('is stale'));
-    await expect(client.screen(ask('stale'), { deadlineMs: 5_000 })).rejects.toMatchObject({ code: 'NO_USABLE_LIST' });
+    await expect(client.screen(ask('stale'), { deadlineMs: 15_000 })).rejects.toMatchObject({ code: 'NO_USABLE_LIST' });
   });
 
   it('drains and leaves with 0 on SIGTERM', async () => {
     expect(await service.signal('SIGTERM')).toBe(0);
   });
 });
+
+/** What grpc.health.v1 says of the service; it follows within one look at the lists. */
+async function servingIs(expected: string): Promise<void> {
+  const health = new Client(service.address, credentials.createInsecure());
+  const check = healthDefinition['Check'];
+  if (check === undefined) throw new Error('no Check');
+  try {
+    let status: unknown;
+    for (let attempt = 0; attempt < 400 && status !== expected; attempt += 1) {
+      status = await new Promise((resolve, reject) => {
+        const request = { service: 'settlement.screening.v1.ScreeningService' };
+        health.makeUnaryRequest(check.path, check.requestSerialize, check.responseDeserialize, request, (error, response) => {
+          if (error === null) resolve((response as { status: unknown } | undefined)?.status);
+          else reject(error);
+        });
+      });
+      await sleep(25);
+    }
+    expect(status).toBe(expected);
+  } finally {
+    health.close();
+  }
+}
 
 /** Everything that stands in the database, bytes as hex. */
 async function dump(url: string): Promise<string> {

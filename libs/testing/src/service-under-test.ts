@@ -78,7 +78,7 @@ export class ServiceUnderTest {
   }
 
   /** Until the readiness answer satisfies `is`; throws with the last one. */
-  async until(is: (health: { readonly status: number; readonly body: string }) => boolean, timeoutMs = 20_000): Promise<void> {
+  async until(is: (health: { readonly status: number; readonly body: string }) => boolean, timeoutMs = 60_000): Promise<void> {
     let last = 'no answer';
     for (const end = performance.now() + timeoutMs; performance.now() < end; await sleep(25)) {
       try {
@@ -91,6 +91,12 @@ export class ServiceUnderTest {
       }
     }
     throw new Error(`the service did not come to the expected state: ${last}\n${this.output.slice(-2_000)}`);
+  }
+
+  /** Until it has written `text`. */
+  async wrote(text: string, timeoutMs = 20_000): Promise<void> {
+    for (const end = performance.now() + timeoutMs; performance.now() < end; await sleep(25)) if (this.output.includes(text)) return;
+    throw new Error(`the service did not write ${text}\n${this.output.slice(-2_000)}`);
   }
 
   ready(): Promise<void> {

@@ -41,6 +41,8 @@ export interface ListCounts {
   readonly remarkAddresses: number;
   /** Digital-currency addresses in `sanctioned_addresses_<TICKER>.txt`. */
   readonly fileAddresses: number;
+  /** Base58Check addresses whose checksum is wrong: they can match nobody. */
+  readonly unsoundAddresses: number;
 }
 
 export interface ListContent {

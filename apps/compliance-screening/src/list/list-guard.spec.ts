@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { DEFAULT_GUARD, guardVersion, type ListShape } from './list-guard';
 
 const shape = (counts: Partial<ListShape['counts']>, over: Partial<ListShape> = {}): ListShape => ({
-  counts: { entries: 100, sdn: 100, add: 100, alt: 100, comments: 0, remarkAddresses: 10, fileAddresses: 0, ...counts },
+  counts: { entries: 100, sdn: 100, add: 100, alt: 100, comments: 0, remarkAddresses: 10, fileAddresses: 0, unsoundAddresses: 0, ...counts },
   fileNames: ['add.csv', 'alt.csv', 'sdn.csv'],
   endMarked: ['add.csv', 'alt.csv', 'sdn.csv'],
   ...over,

@@ -6,6 +6,7 @@ import type { ListRegistry } from './list-registry';
 export class ListPoller {
   private readonly stopping = new AbortController();
   private running: Promise<void> = Promise.resolve();
+  private readonly listeners: ((usable: boolean) => void)[] = [];
 
   constructor(
     private readonly registry: ListRegistry,
@@ -13,6 +14,11 @@ export class ListPoller {
     private readonly log: ScreeningLog,
     private readonly pollMs: number,
   ) {}
+
+  /** `listener` is told after each look whether decisions can be made. */
+  onLooked(listener: (usable: boolean) => void): void {
+    this.listeners.push(listener);
+  }
 
   /** Resolves after the first look, so that a service whose lists are in order is ready at once. */
   async start(): Promise<void> {
@@ -38,5 +44,6 @@ export class ListPoller {
     } catch (error) {
       this.log.error({ err: error }, 'the lists could not be looked at; the last good versions stay active');
     }
+    for (const listener of this.listeners) listener(this.registry.usable().ok);
   }
 }

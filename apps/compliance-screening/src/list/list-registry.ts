@@ -187,6 +187,8 @@ export class ListRegistry {
     }
     this.activate(known, event, parsed);
     log.info({ listId, version: event.version, sha256, entries: Number(event.entries) }, 'a list version is active');
+    const unsound = parsed.ok ? parsed.content.counts.unsoundAddresses : 0;
+    if (unsound > 0) log.warn({ listId, version: event.version, unsound }, 'addresses of the list have a wrong checksum and can match nobody');
   }
 
   private async record(known: KnownList, event: ListEvent, parsed: ParsedList, files: readonly ListFile[]): Promise<boolean> {

@@ -7,7 +7,7 @@ import type { ListEvent } from './list.events';
 
 const at = (ns: bigint): UnixNs => ns as UnixNs;
 const shape = (entries: number): ListShape => ({
-  counts: { entries, sdn: entries, add: 0, alt: 0, comments: 0, remarkAddresses: 0, fileAddresses: 0 },
+  counts: { entries, sdn: entries, add: 0, alt: 0, comments: 0, remarkAddresses: 0, fileAddresses: 0, unsoundAddresses: 0 },
   fileNames: ['sdn.csv'],
   endMarked: [],
 });

@@ -19,7 +19,7 @@ describe('OFAC list', () => {
     expect(parsed).toMatchObject({
       ok: true,
       content: {
-        counts: { entries: 2, sdn: 2, add: 1, alt: 1, comments: 0, remarkAddresses: 2, fileAddresses: 0 },
+        counts: { entries: 2, sdn: 2, add: 1, alt: 1, comments: 0, remarkAddresses: 2, fileAddresses: 0, unsoundAddresses: 0 },
         endMarked: ['add.csv', 'alt.csv', 'sdn.csv'],
         entries: [
           { entryId: '36', name: 'AEROCARIBBEAN AIRLINES', programs: ['CUBA'], aliases: [{ altNum: '12', kind: 'aka', name: 'AERO-CARIBBEAN' }] },

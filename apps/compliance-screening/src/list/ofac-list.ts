@@ -1,3 +1,4 @@
+import { hasBase58Checksum } from '../matching/base58-check';
 import { parseOfacCsv, type CsvRows } from './ofac-csv';
 import type { ListAddress, ListAlias, ListContent, ListEntry, ListFile } from './list-content';
 
@@ -16,6 +17,9 @@ const ADDRESS_FILE = /^sanctioned_addresses_([A-Za-z0-9]{2,12})\.txt$/;
 /** `Digital Currency Address - ETH 0x…;`, also with `alt.` before it. The address ends at `;`, at a full stop or at the end. */
 const REMARK_ADDRESS = /Digital Currency Address\s*-\s*([A-Z0-9]{2,12})\s+([A-Za-z0-9]+)/g;
 
+/** With fewer base58 addresses than this a single typing error of the publisher could weigh more than the list. */
+const CHECKED_ADDRESSES_MIN = 5;
+
 /** Files that make up a list; others in the folder (a README, a partial download) are not read and not hashed. */
 export function isListFile(name: string): boolean {
   return Object.hasOwn(COLUMNS, name) || ADDRESS_FILE.test(name);
@@ -26,7 +30,8 @@ export function isListFile(name: string): boolean {
  * in sdn_comments.csv in mid-word, so the two are joined without a separator before addresses are looked for.
  *
  * Refused as TRUNCATED: a record that is cut off, rows of add, alt or comments whose entry is missing in sdn.csv, and a file
- * without OFAC's end mark in a set whose other files have it.
+ * without OFAC's end mark in a set whose other files have it. Refused as MALFORMED: also a list most of whose base58 addresses
+ * have a wrong checksum, as public copies that were lower-cased have.
  */
 export function parseList(files: readonly ListFile[]): ParsedList {
   if (files.length === 0) return defect('EMPTY', 'no list file in the folder');
@@ -61,6 +66,11 @@ export function parseList(files: readonly ListFile[]): ParsedList {
   if (entries.length === 0) return defect('EMPTY', 'no entry and no address');
 
   const remarkAddresses = new Set(linked.entries.flatMap((entry) => entry.addresses.map(({ ticker, address }) => `${ticker} ${address}`))).size;
+  const checks = entries.flatMap((entry) => entry.addresses.map(({ ticker, address }) => hasBase58Checksum(ticker, address))).filter((sound) => sound !== undefined);
+  const unsoundAddresses = checks.filter((sound) => !sound).length;
+  if (checks.length >= CHECKED_ADDRESSES_MIN && unsoundAddresses * 2 > checks.length) {
+    return defect('MALFORMED', `${unsoundAddresses} of ${checks.length} base58 addresses have a wrong checksum; some tool has changed their letter case`);
+  }
   const fileAddresses = fileEntries.entries.reduce((count, entry) => count + entry.addresses.length, 0);
   const rows = (name: OfacFile): number => tables.get(name)?.rows.length ?? 0;
   return {
@@ -75,6 +85,7 @@ export function parseList(files: readonly ListFile[]): ParsedList {
         comments: rows('sdn_comments.csv'),
         remarkAddresses,
         fileAddresses,
+        unsoundAddresses,
       },
       fileNames: [...decoded.keys()].sort(),
       endMarked: [...tables].filter(([, table]) => table.endMarked).map(([name]) => name).sort(),

@@ -11,7 +11,7 @@ const entry = (over: Partial<ListEntry>): ListEntry => ({ entryId: '29584', name
 const list = (listId: string, ...entries: ListEntry[]): ActiveList => ({
   listId,
   label: `${listId}@1`,
-  index: indexList({ entries, counts: { entries: entries.length, sdn: 0, add: 0, alt: 0, comments: 0, remarkAddresses: 0, fileAddresses: 0 }, fileNames: [], endMarked: [] }),
+  index: indexList({ entries, counts: { entries: entries.length, sdn: 0, add: 0, alt: 0, comments: 0, remarkAddresses: 0, fileAddresses: 0, unsoundAddresses: 0 }, fileNames: [], endMarked: [] }),
 });
 const party = (over: Partial<ScreenedParty>): ScreenedParty => ({ role: Role.ROLE_PAYER, chainId: 'eip155:1', address: '0x1111111111111111111111111111111111111111', name: '', ...over });
 const ofac = list('ofac', entry({}));
