@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
@@ -137,11 +137,14 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
   };
 }
 
-/** Folders of processes that were killed before they could clean up. */
+/** Our own folders of processes that were killed before they could clean up. Without /proc nothing is known, and nothing removed. */
 function removeOrphans(): void {
+  if (!existsSync(`/proc/${process.pid}`)) return;
   for (const name of readdirSync(tmpdir())) {
-    const pid = Number(/^settlement-anvil-(\d+)-/.exec(name)?.[1] ?? process.pid);
-    if (existsSync(`/proc/${process.pid}`) && !existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+    const pid = /^settlement-anvil-(\d+)-/.exec(name)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    const path = join(tmpdir(), name);
+    if (statSync(path, { throwIfNoEntry: false })?.uid === process.getuid?.()) rmSync(path, { recursive: true, force: true });
   }
 }
 

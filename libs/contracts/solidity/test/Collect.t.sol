@@ -190,6 +190,14 @@ contract CollectTest is VaultTest {
         vm.assertEq(countOf(vm.getRecordedLogs(), FAILED), 0, "nobody is blamed");
     }
 
+    /// Enough for a key's payment, not for what a wallet may use: what comes first must not depend on who pays.
+    function test_an_item_does_not_start_without_its_full_bound() public {
+        bytes memory items = run(ALICE_SHOP, 1, item(authorization(1, 10)));
+        vm.prank(RELAYER);
+        vm.expectRevert(abi.encodeWithSelector(IPaymentVault.InsufficientGas.selector, uint256(0)));
+        vault.collect{gas: 200_000}(address(usdc), 0, items);
+    }
+
     function testFuzz_bytes_that_do_not_end_with_an_item_revert(uint16 cut) public {
         bytes memory items = run(ALICE_SHOP, 2, bytes.concat(item(authorization(1, 5)), item(authorization(2, 6))));
         uint256 length = bound(cut, 1, items.length - 1);

@@ -139,6 +139,13 @@ contract SettleTest is VaultTest {
         vm.assertEq(countOf(vm.getRecordedLogs(), FAILED), 0, "nobody is blamed");
     }
 
+    function test_a_payout_does_not_start_without_its_full_bound() public {
+        credit(ALICE_SHOP, 500);
+        vm.prank(RELAYER);
+        vm.expectRevert(abi.encodeWithSelector(IPaymentVault.InsufficientGas.selector, uint256(0)));
+        vault.settle{gas: 125_000}(address(usdc), 0, BATCH, run(ALICE_SHOP, 1, payout(address(0xC1), 10)));
+    }
+
     function test_the_log_holds_each_run_with_amount_and_count() public {
         credit(ALICE_SHOP, 500);
         credit(BOB_SHOP, 500);
