@@ -80,7 +80,8 @@ export class DirectoryListFolder implements ListFolder {
     for (const { name, size } of found) {
       if (size > FILE_BYTES_MAX) throw new OperationalError('LIST_TOO_LARGE', `${join(directory, name)} has ${size} bytes`, 'not-done');
       const bytes = await readFile(join(directory, name));
-      if (name === 'version') version = bytes.toString('utf8').split(/\r?\n/)[0]?.trim().slice(0, 64);
+      // It becomes part of a label in events and logs, whatever somebody has written into the file.
+      if (name === 'version') version = bytes.toString('utf8').split(/\r?\n/)[0]?.trim().slice(0, 64).replace(/[^A-Za-z0-9_.:+-]/g, '-');
       else files.push({ name, bytes });
     }
     if (fingerprintOf(await this.filesIn(directory)) !== fingerprint) return undefined;

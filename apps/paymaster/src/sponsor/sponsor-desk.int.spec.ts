@@ -7,6 +7,7 @@ import type { Wei } from '@settlement/kernel/money';
 import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
 import { IntentExpired, IntentKind, TransactionFinalized } from '@settlement/proto/relayer/v1/events';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
+import { AppendOutcomeUnknown } from '@settlement/event-store/errors';
 import type { RecordedEvent } from '@settlement/event-store/event';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { migrateSponsorBook, PgSponsorBook, reconcileSponsorBook } from '../adapters/pg-sponsor-book';
@@ -49,6 +50,25 @@ afterAll(async () => {
 });
 beforeEach(() => {
   odd = [];
+});
+
+/** The store's methods, so that a test can put its own in the place of one. */
+const bound = (of: PostgresEventStore): PostgresEventStore => ({
+  source: of.source,
+  partitions: of.partitions,
+  partitionOf: (streamId) => of.partitionOf(streamId),
+  append: (append) => of.append(append),
+  appendMany: (appends) => of.appendMany(appends),
+  transact: (partition, work) => of.transact(partition, work),
+  readStream: (streamId, after) => of.readStream(streamId, after),
+  readStreams: (ids) => of.readStreams(ids),
+  readPartition: (partition, after, limit) => of.readPartition(partition, after, limit),
+  head: (partition) => of.head(partition),
+  onAdvance: (listener) => of.onAdvance(listener),
+  query: (text, values, partition) => of.query(text, values, partition),
+  sameDatabase: (a, b) => of.sameDatabase(a, b),
+  hangingCommits: () => of.hangingCommits(),
+  close: () => of.close(),
 });
 
 const reserve = (id: string, amount: bigint, subjectId = `pay-${id}`): SponsorRequest => ({
@@ -109,6 +129,43 @@ describe('sponsor desk on Postgres', () => {
     expect(outcomes(first)).toEqual(['reserved', 'reserved', 'RESERVATION_CHANGED']);
     expect(outcomes([await desk.ask(sponsorId, reserve('a', 60n), ''), await desk.ask(sponsorId, reserve('a', 60n, 'pay-z'), '')])).toEqual(['reserved', 'RESERVATION_CHANGED']);
     expect(await book.find(sponsorId)).toMatchObject({ reserved: 60n });
+  });
+
+  it('reports a commit whose answer was lost as unknown, and the repetition finds it, counted once', async () => {
+    const sponsorId = await sponsorWith(100n);
+    // The window between COMMIT and its answer: the transaction stands, the caller hears nothing.
+    const cutOff: PostgresEventStore = {
+      ...bound(store),
+      transact: async (partition, work) => {
+        await store.transact(partition, work);
+        throw new AppendOutcomeUnknown('the connection was lost during COMMIT');
+      },
+    };
+    await expect(newDesk(cutOff).ask(sponsorId, reserve('a', 60n), '')).rejects.toMatchObject({ outcome: 'unknown' });
+    expect(outcomes([await newDesk().ask(sponsorId, reserve('a', 60n), '')])).toEqual(['reserved']);
+    expect(await book.find(sponsorId)).toMatchObject({ reserved: 60n });
+    expect(await folded(sponsorId)).toEqual(await book.find(sponsorId));
+  });
+
+  it('leaves nothing behind when the transaction fails before its COMMIT, and serves the next caller', async () => {
+    const sponsorId = await sponsorWith(100n);
+    let failing = true;
+    const failingOnce: PostgresEventStore = {
+      ...bound(store),
+      transact: (partition, work) => store.transact(partition, async (tx) => {
+        const result = await work(tx);
+        if (failing) {
+          failing = false;
+          throw new Error('the process fails here');
+        }
+        return result;
+      }),
+    };
+    const desk = newDesk(failingOnce);
+    await expect(desk.ask(sponsorId, reserve('a', 60n), '')).rejects.toThrow('the process fails here');
+    expect(await book.find(sponsorId)).toMatchObject({ reserved: 0n });
+    expect(outcomes([await desk.ask(sponsorId, reserve('b', 100n), '')])).toEqual(['reserved']);
+    expect(await folded(sponsorId)).toEqual(await book.find(sponsorId));
   });
 
   it('commits something for an answer that found everything recorded', async () => {
