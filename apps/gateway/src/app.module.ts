@@ -1,4 +1,4 @@
-import { Module, type BeforeApplicationShutdown, type DynamicModule, type INestApplicationContext, type Type } from '@nestjs/common';
+import { Module, type DynamicModule, type INestApplicationContext, type OnApplicationShutdown, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { jsonRpc } from '@settlement/chain/rpc';
 import type { PostgresEventStore } from '@settlement/event-store/postgres-event-store';
@@ -14,8 +14,8 @@ import { InfrastructureModule } from '@settlement/service/infrastructure.module'
 import { NestLog } from '@settlement/service/nest-log';
 import type { ServiceShell } from '@settlement/service/run-service';
 import { CLOCK, DATABASE, EVENT_STORE, FEED, IDS, RANDOMNESS } from '@settlement/service/tokens';
-import { fastify, type FastifyInstance } from 'fastify';
 import type { Pool } from 'pg';
+import { fastifyHttp } from './adapters/fastify-http';
 import { migrateGateway } from './adapters/gateway-schema';
 import { GrpcLedger, GrpcRelayer, GrpcScreener, GrpcSponsor } from './adapters/grpc-peers';
 import { JsonRpcWalletCode } from './adapters/json-rpc-wallet-code';
@@ -25,8 +25,6 @@ import { balanceRoutes } from './balance/balance.rest';
 import type { GatewayConfig } from './config';
 import { ApiServer, BODY_BYTES_MAX } from './http/api-server';
 import { documentationRoutes } from './http/documentation.rest';
-import { GatewayHttpAdapter } from './http/gateway-http.adapter';
-import { problemOf } from './http/problem';
 import { CommandIntake } from './idempotency/command-intake';
 import { SecretBox } from './idempotency/secret-box';
 import { MerchantDirectory } from './merchant/merchant-directory';
@@ -43,7 +41,7 @@ import { Webhooks } from './webhook/webhooks';
 const API_VERSION = '1.0.0';
 
 /** The gRPC clients of the four peers, behind this service's own ports. */
-export class Peers implements BeforeApplicationShutdown {
+export class Peers implements OnApplicationShutdown {
   private readonly clients;
   readonly screener: GrpcScreener;
   readonly sponsor: GrpcSponsor;
@@ -72,12 +70,8 @@ export class Peers implements BeforeApplicationShutdown {
     peer('batch-settlement', () => batch.getLedger({}, quick));
   }
 
-  async beforeApplicationShutdown(): Promise<void> {
-    // Reactions abort their calls by themselves; the requests in flight may still read balances until HTTP has drained.
-    await Promise.resolve();
-  }
-
-  close(): void {
+  /** After HTTP has drained: requests in hand may still read balances. */
+  onApplicationShutdown(): void {
     for (const client of this.clients) client.close();
   }
 }
@@ -163,24 +157,10 @@ export class GatewayModule {
 }
 
 export async function createGatewayApp(module: Type | DynamicModule, config: GatewayConfig, shell: ServiceShell): Promise<INestApplicationContext> {
-  const instance: FastifyInstance = fastify({
-    bodyLimit: BODY_BYTES_MAX,
-    routerOptions: { maxParamLength: 128, ignoreTrailingSlash: false },
-    // A slow sender must not hold a connection for ever.
-    requestTimeout: 30_000,
-    keepAliveTimeout: 65_000,
-    return503OnClosing: false,
-    frameworkErrors: (error, request, reply) => {
-      // Before any hook: what the router itself refuses goes out on the raw response.
-      const problem = problemOf(error);
-      reply.hijack();
-      reply.raw.writeHead(problem.status, { 'content-type': 'application/problem+json; charset=utf-8', connection: 'close' });
-      reply.raw.end(JSON.stringify(problem.document(String(request.id))));
-    },
-  });
-  const app = await NestFactory.create(module, new GatewayHttpAdapter(instance), { logger: new NestLog(shell.logger), abortOnError: false, bodyParser: false });
+  const http = fastifyHttp(BODY_BYTES_MAX);
+  const app = await NestFactory.create(module, http, { logger: new NestLog(shell.logger), abortOnError: false, bodyParser: false });
   const server = app.get<ApiServer>(API_SERVER);
-  server.install(instance);
+  server.install(http.getInstance());
   shell.health.register('chains', () => Promise.resolve({ ok: true, why: `configured: ${config.CHAINS.map(({ chainId }) => chainId).join(', ')}` }));
   return app;
 }

@@ -66,8 +66,8 @@ describe('a gateway process', () => {
       requests.map(async (request, i) => {
         // Spread over some milliseconds, so that the kill meets requests in every stage.
         await new Promise((done) => setTimeout(done, i * 4));
-        const answer = await first.call('POST', '/v1/payments', request).catch(() => undefined);
-        if (answer?.status === 201) acknowledged.set(i, answer.body.id);
+        const [answer] = await Promise.allSettled([first.call('POST', '/v1/payments', request)]);
+        if (answer.status === 'fulfilled' && answer.value.status === 201) acknowledged.set(i, answer.value.body.id);
       }),
     );
     await until(() => Promise.resolve(acknowledged.size > 5 ? true : undefined));

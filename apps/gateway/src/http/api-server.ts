@@ -8,7 +8,7 @@ import type { IdSource } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, Histogram, type Registry } from 'prom-client';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Caller } from '../merchant/caller';
 import type { CommandIntake } from '../idempotency/command-intake';
 import { rateLimitFields, type TokenBuckets } from '../rate-limit/token-bucket';

@@ -33,8 +33,6 @@ export interface AuthorizationTerms {
 
 /** A shorter rest would run out between acceptance and the block that collects. */
 export const VALIDITY_LEFT_SECONDS_MIN = 20n;
-/** Clocks of payer, gateway and chain differ; what becomes valid within this is taken. */
-const NOT_BEFORE_TOLERANCE_SECONDS = 0n;
 
 /** The longest signature that is passed on to a contract wallet; packed calls of the vault hold its length in two bytes. */
 const SIGNATURE_BYTES_MAX = 4_096;
@@ -42,7 +40,7 @@ const SIGNATURE_BYTES_MAX = 4_096;
 /** The authorization as it will be relayed, or a `Problem` that names the field. */
 export async function checkAuthorization(given: GivenAuthorization, terms: AuthorizationTerms, nowSeconds: bigint, wallets: WalletCode): Promise<Authorization> {
   const field = (name: string): string => `authorization.${name}`;
-  const { chain, token, amount, payer } = terms;
+  const { chain, amount, payer } = terms;
   const from = given.from ?? payer;
   if (from === undefined) throw fieldProblem('INVALID_REQUEST', field('from'), 'is required when the payment names no payer');
   if (payer !== undefined && from !== payer) throw fieldProblem('AUTHORIZATION_WRONG_PAYER', field('from'), `expected ${payer}, the payer of this payment`);
@@ -53,7 +51,7 @@ export async function checkAuthorization(given: GivenAuthorization, terms: Autho
   if (given.validBefore < nowSeconds + VALIDITY_LEFT_SECONDS_MIN) {
     throw fieldProblem('AUTHORIZATION_EXPIRES_TOO_SOON', field('validBefore'), `expected at least ${VALIDITY_LEFT_SECONDS_MIN} s from now`);
   }
-  if (given.validAfter >= nowSeconds + NOT_BEFORE_TOLERANCE_SECONDS) throw fieldProblem('AUTHORIZATION_NOT_YET_VALID', field('validAfter'), `${given.validAfter} has not passed yet`);
+  if (given.validAfter >= nowSeconds) throw fieldProblem('AUTHORIZATION_NOT_YET_VALID', field('validAfter'), `${given.validAfter} has not passed yet`);
   if (given.validBefore > 2n ** 40n - 1n) throw fieldProblem('INVALID_REQUEST', field('validBefore'), 'expected at most 1099511627775 (the vault keeps 40 bits)');
 
   const authorization: Authorization = {

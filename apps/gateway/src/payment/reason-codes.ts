@@ -1,6 +1,7 @@
 import { SponsorReason, sponsorReasonToJSON } from '@settlement/proto/paymaster/v1/paymaster';
 import { IntentReason, intentReasonFromJSON, intentReasonToJSON } from '@settlement/proto/relayer/v1/relayer';
-import { ScreeningReason, screeningReasonToJSON } from '@settlement/proto/screening/v1/screening';
+import type { ScreeningReason} from '@settlement/proto/screening/v1/screening';
+import { screeningReasonToJSON } from '@settlement/proto/screening/v1/screening';
 
 /**
  * Reasons as the API shows them: the enum's name without its prefix, such as `INSUFFICIENT_FUNDS`. An enum value that a

@@ -1,0 +1,45 @@
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { fastify } from 'fastify';
+import { problemOf } from '../http/problem';
+
+/**
+ * Nest's Fastify adapter without Nest's own answers: what is not found, what fails and how bodies are parsed is the API
+ * server's business, so that every answer is a problem document.
+ */
+class GatewayHttpAdapter extends FastifyAdapter {
+  override setNotFoundHandler(): ReturnType<FastifyAdapter['setNotFoundHandler']> {
+    // The API server has set its own.
+    return this.instance;
+  }
+
+  override setErrorHandler(): ReturnType<FastifyAdapter['setErrorHandler']> {
+    // The API server has set its own.
+    return this.instance;
+  }
+
+  override registerParserMiddleware(): void {
+    // The API server has set its own.
+  }
+}
+
+/** The HTTP server of this service. `bodyBytesMax` bounds every body. */
+export function fastifyHttp(bodyBytesMax: number): FastifyAdapter {
+  return new GatewayHttpAdapter(
+    fastify({
+      bodyLimit: bodyBytesMax,
+      routerOptions: { maxParamLength: 128, ignoreTrailingSlash: false },
+      // A slow sender must not hold a connection for ever.
+      requestTimeout: 30_000,
+      keepAliveTimeout: 65_000,
+      // Answers go on while the server drains; readiness has sent new callers elsewhere.
+      return503OnClosing: false,
+      frameworkErrors: (error, request, reply) => {
+        // Before any hook: what the router itself refuses goes out on the raw response.
+        const problem = problemOf(error);
+        reply.hijack();
+        reply.raw.writeHead(problem.status, { 'content-type': 'application/problem+json; charset=utf-8', connection: 'close' });
+        reply.raw.end(JSON.stringify(problem.document(String(request.id))));
+      },
+    }),
+  );
+}
