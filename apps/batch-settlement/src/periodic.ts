@@ -7,12 +7,16 @@ export interface PeriodicOptions {
   readonly onFailure: (error: unknown) => void;
 }
 
-/** Turns that never overlap, a pause apart; a failed one is reported and the next comes all the same. */
+/** Longest pause after failures in a row. */
+const PAUSE_AFTER_FAILURE_MS_MAX = 5_000;
+
+/** Turns that never overlap, a pause apart. A failed one is reported, and the next comes after a pause that doubles. */
 export class Periodic {
   #stopped = new AbortController();
   #pause = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #lastSuccessMs: number | undefined;
+  #failures = 0;
 
   constructor(private readonly options: PeriodicOptions) {}
 
@@ -44,10 +48,13 @@ export class Periodic {
       try {
         await turn();
         this.#lastSuccessMs = clock.monotonicMs();
+        this.#failures = 0;
       } catch (error) {
+        this.#failures += 1;
         onFailure(error);
       }
-      await clock.sleep(intervalMs, AbortSignal.any([this.#pause.signal, this.#stopped.signal]));
+      const grown = Math.min(PAUSE_AFTER_FAILURE_MS_MAX, intervalMs * 2 ** Math.min(this.#failures, 16));
+      await clock.sleep(Math.max(intervalMs, grown), AbortSignal.any([this.#pause.signal, this.#stopped.signal]));
     }
   }
 }

@@ -37,6 +37,9 @@ export const READS = Symbol('READS');
 export const RECONCILER = Symbol('RECONCILER');
 export const WORKER = Symbol('WORKER');
 
+/** How long calls to peers may go on once the service was told to stop. */
+const CALLS_MS_MAX = 3_000;
+
 interface Peers {
   readonly screening: Screening;
   readonly sponsorship: Sponsorship;
@@ -50,6 +53,7 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
   constructor(
     @Inject(WORKER) private readonly worker: SettlementWorker,
     @Inject(PEERS) private readonly peers: Peers,
+    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   static forConfig(config: BatchSettlementConfig): DynamicModule {
@@ -121,20 +125,29 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    await this.worker.stop();
+    const stopped = this.worker.stop();
+    // A call to a peer that hangs would outlive the time that a stop may take. Cutting it is one of the crash windows: it is
+    // made again at the next start.
+    const patience = new AbortController();
+    await Promise.race([stopped, this.clock.sleep(CALLS_MS_MAX, patience.signal)]);
+    patience.abort();
     this.peers.close();
+    await stopped;
   }
 }
 
 function connectPeers(config: BatchSettlementConfig, logger: Logger, clock: Clock): Peers {
+  const closing = new AbortController();
   const screening = grpcClient(ScreeningServiceService, config.SCREENING_ADDRESS, { logger });
   const paymaster = grpcClient(PaymasterServiceService, config.PAYMASTER_ADDRESS, { logger });
   const relayer = grpcClient(RelayerServiceService, config.RELAYER_ADDRESS, { logger });
   return {
-    screening: grpcScreening(screening),
-    sponsorship: grpcSponsorship(paymaster),
-    relay: grpcRelay(relayer, clock),
+    screening: grpcScreening(screening, closing.signal),
+    sponsorship: grpcSponsorship(paymaster, closing.signal),
+    relay: grpcRelay(relayer, clock, closing.signal),
     close() {
+      // Closing a channel lets its calls go on.
+      closing.abort();
       for (const client of [screening, paymaster, relayer]) client.close();
     },
   };

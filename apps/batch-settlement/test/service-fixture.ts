@@ -31,7 +31,7 @@ export class GrpcPeers {
   readonly intents = new Map<string, SubmitRequest>();
   readonly screenings = new Map<string, ScreenRequest>();
   readonly calls: string[] = [];
-  before: (call: 'screenMany' | 'reserveMany' | 'submitMany') => void = () => undefined;
+  before: (call: 'screenMany' | 'reserveMany' | 'submitMany') => void | Promise<void> = () => undefined;
   #server: RunningGrpcServer | undefined;
 
   get address(): string {
@@ -42,7 +42,7 @@ export class GrpcPeers {
     // Only what batch-settlement calls; a call to anything else is a defect and answers UNIMPLEMENTED.
     const screening = {
       screenMany: async ({ items }) => {
-        this.#arrived('screenMany');
+        await this.#arrived('screenMany');
         for (const item of items) this.screenings.set(item.screeningId, item);
         return Promise.resolve({
           items: items.map(({ screeningId }) => ({
@@ -60,7 +60,7 @@ export class GrpcPeers {
     } satisfies Partial<RpcImplementation<ScreeningServiceService>>;
     const paymaster = {
       reserveMany: async ({ items }) => {
-        this.#arrived('reserveMany');
+        await this.#arrived('reserveMany');
         return Promise.resolve({
           items: items.map(({ reservationId, amountWeiMax }) => ({
             reservationId,
@@ -76,7 +76,7 @@ export class GrpcPeers {
     const relayer = {
       submitMany: async ({ items }) => {
         for (const item of items) this.intents.set(item.intentId, item);
-        this.#arrived('submitMany');
+        await this.#arrived('submitMany');
         return Promise.resolve({
           items: items.map(({ intentId }) => ({ intentId, outcome: SubmitOutcome.SUBMIT_OUTCOME_ACCEPTED, reason: IntentReason.INTENT_REASON_UNSPECIFIED })),
         });
@@ -109,9 +109,9 @@ export class GrpcPeers {
     await this.#server?.stop(0);
   }
 
-  #arrived(call: 'screenMany' | 'reserveMany' | 'submitMany'): void {
+  async #arrived(call: 'screenMany' | 'reserveMany' | 'submitMany'): Promise<void> {
     this.calls.push(call);
-    this.before(call);
+    await this.before(call);
   }
 }
 

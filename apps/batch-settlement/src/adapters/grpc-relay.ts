@@ -7,13 +7,13 @@ import { reasonCode } from '../reason-code';
 /** The fee ceiling changes with configuration only; asked again now and then all the same. */
 const TERMS_AGE_MS_MAX = 30_000;
 
-/** The relayer over gRPC. */
-export function grpcRelay(client: RpcClient<RelayerServiceService>, clock: Clock): Relay {
+/** The relayer over gRPC. `signal` cuts calls in hand. */
+export function grpcRelay(client: RpcClient<RelayerServiceService>, clock: Clock, signal: AbortSignal): Relay {
   const known = new Map<string, { readonly terms: GasTerms; readonly atMs: number }>();
   return {
     async submit(intents) {
       if (intents.length === 0) return [];
-      const { items } = await client.submitMany({ items: [...intents] }, { idempotent: true, deadlineMs: 20_000 });
+      const { items } = await client.submitMany({ items: [...intents] }, { idempotent: true, deadlineMs: 20_000, signal });
       return items.map(({ intentId, outcome, reason }) =>
         outcome === SubmitOutcome.SUBMIT_OUTCOME_ACCEPTED ? { intentId, accepted: true } : { intentId, accepted: false, code: reasonCode(reason) },
       );
@@ -21,7 +21,7 @@ export function grpcRelay(client: RpcClient<RelayerServiceService>, clock: Clock
     async gasTerms(chainId) {
       const cached = known.get(chainId);
       if (cached !== undefined && clock.monotonicMs() - cached.atMs < TERMS_AGE_MS_MAX) return cached.terms;
-      const chain = await client.describeChain({ chainId }, { idempotent: true, deadlineMs: 5_000 });
+      const chain = await client.describeChain({ chainId }, { idempotent: true, deadlineMs: 5_000, signal });
       const terms: GasTerms = {
         feePerGasWeiMax: BigInt(chain.feePerGasWeiMax),
         settleGasBase: chain.settleGasBaseMax,

@@ -3,8 +3,8 @@ import { InvariantViolated } from '@settlement/kernel/errors';
 import { Role, ScreeningReason, Subject, Verdict, type ScreeningServiceService } from '@settlement/proto/screening/v1/screening';
 import type { Screening } from '../ports/screening';
 
-/** Compliance-screening over gRPC. One call for any number of payees. */
-export function grpcScreening(client: RpcClient<ScreeningServiceService>): Screening {
+/** Compliance-screening over gRPC. One call for any number of payees. `signal` cuts calls in hand. */
+export function grpcScreening(client: RpcClient<ScreeningServiceService>, signal: AbortSignal): Screening {
   return {
     async screen(payees) {
       if (payees.length === 0) return [];
@@ -17,7 +17,7 @@ export function grpcScreening(client: RpcClient<ScreeningServiceService>): Scree
             parties: addresses.map((address) => ({ role: Role.ROLE_PAYEE, chainId, address, name: '' })),
           })),
         },
-        { idempotent: true, deadlineMs: 20_000 },
+        { idempotent: true, deadlineMs: 20_000, signal },
       );
       return items.map(({ screeningId, verdict, reason }) => ({ screeningId, allowed: verdict === Verdict.VERDICT_ALLOW, code: codeOf(verdict, reason) }));
     },

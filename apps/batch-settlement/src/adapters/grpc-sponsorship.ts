@@ -2,14 +2,14 @@ import type { RpcClient } from '@settlement/rpc/grpc-client';
 import { ReserveOutcome, SponsorReason, type PaymasterServiceService } from '@settlement/proto/paymaster/v1/paymaster';
 import type { Sponsorship } from '../ports/sponsorship';
 
-/** The paymaster over gRPC. */
-export function grpcSponsorship(client: RpcClient<PaymasterServiceService>): Sponsorship {
+/** The paymaster over gRPC. `signal` cuts calls in hand. */
+export function grpcSponsorship(client: RpcClient<PaymasterServiceService>, signal: AbortSignal): Sponsorship {
   return {
     async reserve(gas) {
       if (gas.length === 0) return [];
       const { items } = await client.reserveMany(
         { items: gas.map(({ amountWeiMax, ...item }) => ({ ...item, amountWeiMax: amountWeiMax.toString() })) },
-        { idempotent: true, deadlineMs: 20_000 },
+        { idempotent: true, deadlineMs: 20_000, signal },
       );
       return items.map(({ reservationId, outcome, reason }) =>
         outcome === ReserveOutcome.RESERVE_OUTCOME_RESERVED
@@ -18,7 +18,7 @@ export function grpcSponsorship(client: RpcClient<PaymasterServiceService>): Spo
       );
     },
     async release(items) {
-      if (items.length > 0) await client.releaseMany({ items: [...items] }, { idempotent: true, deadlineMs: 20_000 });
+      if (items.length > 0) await client.releaseMany({ items: [...items] }, { idempotent: true, deadlineMs: 20_000, signal });
     },
   };
 }

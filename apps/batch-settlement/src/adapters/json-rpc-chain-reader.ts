@@ -8,10 +8,12 @@ const vault = new Interface(paymentVaultAbi);
 const erc20 = new Interface(['function balanceOf(address) view returns (uint256)']);
 /** `Transfer(address,address,uint256)` of ERC-20, with both addresses indexed. */
 const TRANSFER = id('Transfer(address,address,uint256)');
+/** Below the time that a stop may take: the look in hand ends before it. */
+const ANSWER_MS_MAX = 4_000;
 
 /** Reads one chain over JSON-RPC; the first endpoint that answers. */
 export function jsonRpcChainReader(rpcUrls: readonly string[], vaultAddress: string): ChainReader {
-  const endpoints = rpcUrls.map((url) => jsonRpc(url));
+  const endpoints = rpcUrls.map((url) => jsonRpc(url, { timeoutMs: ANSWER_MS_MAX }));
   const vaultTopic = zeroPadValue(vaultAddress, 32);
 
   /** All of `read` on one endpoint, so that its answers belong together. */

@@ -23,6 +23,10 @@ export interface BatchDriverOptions {
   readonly backoffNs: bigint;
 }
 
+/** Rests of a batch that failed: short enough for a peer's restart, long enough not to fill the log. */
+const REST_MS_FIRST = 100;
+const REST_MS_MAX = 5_000;
+
 type OpenState = Extract<LoadedBatch['state'], { readonly batchKey: string }>;
 
 /**
@@ -35,6 +39,9 @@ type OpenState = Extract<LoadedBatch['state'], { readonly batchKey: string }>;
  *   its acceptance. If the chain is faster than we are, the outcome is taken from `screened` as well.
  */
 export class BatchDriver {
+  /** Batches that failed and when each is tried again, on the monotonic clock. Lost with the process: then all are tried at once. */
+  private readonly resting = new Map<string, { readonly untilMs: number; readonly failures: number }>();
+
   constructor(private readonly options: BatchDriverOptions) {}
 
   /** Seals what is due. Answers the new batches. */
@@ -53,15 +60,20 @@ export class BatchDriver {
 
   /** Takes every batch that is not with the relayer yet one step or more further. One that cannot go on says why and waits. */
   async advanceAll(onFailure: (batchId: string, error: unknown) => void): Promise<void> {
-    const { store } = this.options;
+    const { store, clock } = this.options;
     const waiting = await store.transact(0, (tx) =>
       tx.query<{ batch_id: string }>(`select batch_id from ledger.batch where state in ('sealed', 'screened') order by sealed_at_ns limit 64`),
     );
     for (const { batch_id: batchId } of waiting) {
+      const rest = this.resting.get(batchId);
+      if (rest !== undefined && clock.monotonicMs() < rest.untilMs) continue;
       try {
         await this.advance(batchId);
+        this.resting.delete(batchId);
       } catch (error) {
-        // The others are not held up by this one; it is tried again at the next turn.
+        // The others are not held up by this one; it is tried again after a rest that doubles.
+        const failures = (rest?.failures ?? 0) + 1;
+        this.resting.set(batchId, { failures, untilMs: clock.monotonicMs() + Math.min(REST_MS_MAX, REST_MS_FIRST * 2 ** Math.min(failures, 16)) });
         onFailure(batchId, error);
       }
     }

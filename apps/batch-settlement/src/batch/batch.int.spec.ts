@@ -4,6 +4,7 @@ import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import { SealReason } from '@settlement/proto/batch/v1/events';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CHAIN, collected, finalized, newId, registered, startLedger, testMerchant, TOKEN, type Ledger, type TestMerchant } from '../../test/ledger-fixture';
+import { differencesFromLog } from '../../test/log-fold';
 import { siblingId } from '../derived-id';
 import { clearHold } from '../payout/payout-hold.store';
 import { sealBatches } from './seal.store';
@@ -25,8 +26,7 @@ describe('batches on Postgres', () => {
   });
   afterEach(async () => {
     expect(await ledger.sum()).toBe(0n);
-    // Each test leaves nothing that the next would seal.
-    await ledger.rows('select 1 as one');
+    expect(await differencesFromLog(ledger)).toEqual([]);
   });
 
   const seal = (commandId = '') =>
@@ -198,6 +198,20 @@ describe('batches on Postgres', () => {
     await ledger.batches.advance(batchId);
     await ledger.relayer(await allPaid(batchId));
     expect(await ledger.balances(merchant.merchantId)).toEqual({ payable: 0n, inBatch: 0n, refunding: 0n });
+  });
+
+  it('waits while screening is away: never go without a decision (I3)', async () => {
+    await ledger.gateway(registered(merchant), collected(merchant, 4n));
+    const [batchId = ''] = await seal();
+    const intents = ledger.peers.submitted.size;
+    const failures: string[] = [];
+    ledger.peers.failNext = { call: 'screen', when: 'before', error: new OperationalError('NO_USABLE_LIST', 'no list', 'not-done') };
+    await ledger.batches.advanceAll((id) => failures.push(id));
+    expect(failures).toEqual([batchId]);
+    expect(ledger.peers.submitted.size).toBe(intents);
+    expect(await ledger.balances(merchant.merchantId)).toEqual({ payable: 0n, inBatch: 4n, refunding: 0n });
+    await ledger.batches.advance(batchId);
+    await ledger.relayer(await allPaid(batchId));
   });
 
   it('keeps the money in the batch when the vault has seen its key before', async () => {

@@ -4,6 +4,7 @@ import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import { SealReason } from '@settlement/proto/batch/v1/events';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CHAIN, collected, finalized, refundRequested, registered, startLedger, testMerchant, TOKEN, type Ledger, type TestMerchant } from '../../test/ledger-fixture';
+import { differencesFromLog } from '../../test/log-fold';
 import { sealBatches } from '../batch/seal.store';
 import { siblingId } from '../derived-id';
 
@@ -25,6 +26,7 @@ describe('refunds on Postgres', () => {
   });
   afterEach(async () => {
     expect(await ledger.sum()).toBe(0n);
+    expect(await differencesFromLog(ledger)).toEqual([]);
   });
 
   const stateOf = async (refundId: string) => {
@@ -117,6 +119,16 @@ describe('refunds on Postgres', () => {
     // The whole payment can be refunded again.
     const [row] = await ledger.rows<{ refunded: string }>('select refunded::text from ledger.accrual where payment_id = $1', [payment.fact.paymentId]);
     expect(row?.refunded).toBe('0');
+  });
+
+  it('keeps the money reserved when the vault has paid under this key before', async () => {
+    const payment = collected(merchant, 100n);
+    const refund = refundRequested(merchant, payment.fact.paymentId, 5n);
+    await ledger.gateway(payment, refund);
+    await ledger.refunds.advanceAll();
+    await ledger.relayer(finalized({ subjectId: refund.fact.refundId, kind: INTENT_KIND_REFUND, executed: false, reason: IntentReason.INTENT_REASON_DUPLICATE }));
+    expect(await ledger.balances(merchant.merchantId)).toEqual({ payable: 95n, inBatch: 0n, refunding: 5n });
+    expect(await stateOf(refund.fact.refundId)).toEqual({ state: 'disputed', code: 'DUPLICATE' });
   });
 
   it('crash between submission and its record: the same intent again, once', async () => {
