@@ -96,6 +96,22 @@ contract CapsTest is VaultTest {
         vm.assertEq(_pay(1000), 1000, "again");
     }
 
+    function test_the_window_frees_old_payments_one_by_one() public {
+        _rules(type(uint120).max, 1000, 1200);
+        credit(ALICE_SHOP, 10_000);
+        uint256 start = block.timestamp - block.timestamp % 100;
+        vm.warp(start);
+        vm.assertEq(_pay(600), 600, "first");
+        vm.warp(start + 600);
+        vm.assertEq(_pay(400), 400, "second");
+        vm.warp(start + 1299);
+        vm.assertEq(_pay(1), 0, "both count");
+        vm.warp(start + 1300);
+        vm.assertEq(vault.spentInWindow(address(usdc)), 400, "the second counts");
+        vm.assertEq(_pay(601), 0, "not more than the first freed");
+        vm.assertEq(_pay(600), 600, "what the first freed");
+    }
+
     function test_refunds_count_against_the_same_caps() public {
         _rules(700, 1000, 1200);
         credit(ALICE_SHOP, 10_000);
