@@ -13,7 +13,7 @@ let program: RelayerProgram;
 let running: RelayerProcess | undefined;
 
 beforeAll(async () => {
-  world = await startWorld({ databases: ['killed', 'database_lost', 'chain_silent'], payers: 50, blockTimeMs: 1_000 });
+  world = await startWorld({ databases: ['killed', 'database_lost', 'chain_silent', 'reorged'], payers: 50, blockTimeMs: 1_000, finalityDepth: 3 });
   program = bundleRelayer();
 });
 
@@ -125,5 +125,13 @@ describe('an ordinary bad day', () => {
         process.kill(world.anvil.pid, 'SIGCONT');
       }
     });
+  });
+
+  it('two reorgs of two blocks under load lose and double nothing', async () => {
+    await surviving('reorged', async (round) => {
+      if (round === 10 || round === 22) await world.rpc.call('anvil_reorg', [2, []]);
+    });
+    const events = (await readAll(world.postgres.urlFor('reorged'))).map(({ event }) => event);
+    expect(events.some((event) => event.type === 'TransactionReorged')).toBe(true);
   });
 });

@@ -1,5 +1,6 @@
 import { jsonRpc } from '@settlement/chain/rpc';
 import { migrate } from '@settlement/event-store/migrate';
+import type { RecordedEvent } from '@settlement/event-store/event';
 import type { EventStore } from '@settlement/event-store/port';
 import { eip155Number } from '@settlement/kernel/address';
 import type { Randomness } from '@settlement/kernel/ids';
@@ -19,7 +20,7 @@ import { WorkProjection } from './adapters/work-projection';
 import { WorkState } from './adapters/work-state';
 import type { RelayerConfig } from './config';
 import { IntentSubmission } from './intent/intent-submission';
-import { unknownIntent, type RelayerQueries } from './intent/relayer.grpc';
+import { recordedStatus, type RelayerQueries } from './intent/relayer.grpc';
 import { acceptedOf, admissionChain, chainHealth, describe, inFlightStatus, restore, type ChainLanes } from './lane/chain-lanes';
 import { GAS_MODEL, SETTLE_PAYOUTS_MAX } from './lane/gas-model';
 import { IntentQueue } from './lane/intent-queue';
@@ -88,7 +89,6 @@ export class Relayer {
     const databases = [config.DATABASE_URL, ...(config.PARTITION_MAP ?? []).map(({ url }) => url)];
     for (const url of new Set(databases)) await migrate(url, 'relayer', RELAYER_MIGRATIONS);
     await this.#projection.catchUp();
-    // What catching up has announced is in the tables, too: the queues ignore what they know.
     for (const it of this.#chains) await restore(it, this.#state, store, config.CHAINS.map(admissionChain));
     this.#projection.follow();
     for (const it of this.#chains) {
@@ -155,9 +155,12 @@ export class Relayer {
     return { chain, reader: endpoint, queue, lanes };
   }
 
+  /** Memory for what is in flight, the tables for what has ended, and the log for what the tables do not show yet. */
   async #intents(intentIds: readonly string[]): Promise<IntentStatus[]> {
     const inFlight = inFlightStatus(this.#chains, new Set(intentIds));
     const rows = await this.#state.intents(intentIds.filter((intentId) => !inFlight.has(intentId)));
-    return intentIds.map((intentId) => inFlight.get(intentId) ?? rows.get(intentId) ?? unknownIntent(intentId));
+    const missing = intentIds.filter((intentId) => !inFlight.has(intentId) && !rows.has(intentId));
+    const streams = missing.length === 0 ? new Map<string, readonly RecordedEvent[]>() : await this.#parts.store.readStreams(missing.map((intentId) => `intent-${intentId}`));
+    return intentIds.map((intentId) => inFlight.get(intentId) ?? rows.get(intentId) ?? recordedStatus(intentId, streams.get(`intent-${intentId}`) ?? []));
   }
 }

@@ -1,6 +1,7 @@
 import type { RecordedEvent } from '@settlement/event-store/event';
 import type { EventStore } from '@settlement/event-store/port';
 import { FeedGap } from '@settlement/event-store/errors';
+import { OperationalError } from '@settlement/kernel/errors';
 import type { Clock } from '@settlement/kernel/time';
 import { IntentState, SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import type { Pool, PoolClient } from 'pg';
@@ -34,7 +35,7 @@ export interface WorkProjectionOptions {
   readonly store: EventStore;
   readonly database: Pool;
   readonly clock: Clock;
-  /** After the commit of a batch: newly accepted intents that nothing later has closed. */
+  /** Newly accepted intents, each once in this process's life and in the order of its partition; from `follow` on. */
   readonly accepted: (intents: readonly RecordedIntent[]) => void;
   /** A round failed and will be tried again. */
   readonly failed: (error: unknown) => void;
@@ -52,6 +53,8 @@ const RETRY_MS = 500;
  */
 export class WorkProjection {
   readonly #watermarks = new Map<number, bigint>();
+  /** Up to where intents were announced. Apart from the watermark, which a crashed database may set back or leave unknown. */
+  readonly #announced = new Map<number, bigint>();
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #wake: (() => void) | undefined;
@@ -65,8 +68,9 @@ export class WorkProjection {
     }
   }
 
-  /** Follows the log until `stop`. */
+  /** Follows the log until `stop`; announces what comes after `catchUp`. */
   follow(): void {
+    for (const [partition, position] of this.#watermarks) this.#announced.set(partition, position);
     const unsubscribe = this.options.store.onAdvance(() => this.#wake?.());
     this.#running = this.#loop().finally(unsubscribe);
   }
@@ -98,26 +102,24 @@ export class WorkProjection {
   }
 
   async #round(partition: number): Promise<number> {
-    const { store, database, accepted } = this.options;
+    const { store, database } = this.options;
     const watermark = await this.#watermark(partition);
     const events = await store.readPartition(partition, watermark, BATCH_SIZE_MAX);
     const [first] = events;
     if (first === undefined) return 0;
     if (first.position !== watermark + 1n) throw new FeedGap('relayer-work', store.source, partition, watermark, first.position);
+    // They are in the log, which is all that a lane needs; the tables may follow later.
+    this.#announce(partition, events);
     const client = await database.connect();
-    let open: readonly RecordedIntent[];
     let broken: Error | undefined;
     try {
       await client.query('BEGIN');
-      // Derived and repeatable: what a crash takes away is read again from the log.
+      // Derived and repeatable: what a crash of the database takes away is missed below and read again.
       await client.query('SET LOCAL synchronous_commit = off');
-      open = await apply(client, events);
       const head = watermark + BigInt(events.length);
-      await client.query(
-        `INSERT INTO relayer.watermark (partition, position) VALUES ($1, $2)
-         ON CONFLICT (partition) DO UPDATE SET position = excluded.position`,
-        [partition, head],
-      );
+      const moved = await client.query('UPDATE relayer.watermark SET position = $3 WHERE partition = $1 AND position = $2', [partition, watermark, head]);
+      if (moved.rowCount !== 1) throw new OperationalError('WATERMARK_MOVED', 'the watermark is not where this process left it: reading again from where it stands', 'not-done');
+      await apply(client, events);
       await client.query('COMMIT');
       this.#watermarks.set(partition, head);
     } catch (error) {
@@ -128,21 +130,36 @@ export class WorkProjection {
       // A connection whose transaction failed is closed, which rolls back.
       client.release(broken);
     }
-    if (open.length > 0) accepted(open);
     return events.length;
+  }
+
+  #announce(partition: number, events: readonly RecordedEvent[]): void {
+    const after = this.#announced.get(partition);
+    const last = events[events.length - 1];
+    if (after === undefined || last === undefined || last.position <= after) return;
+    this.#announced.set(partition, last.position);
+    const intents: RecordedIntent[] = [];
+    for (const recorded of events) {
+      if (recorded.position <= after || recorded.type !== 'IntentAccepted') continue;
+      const event = relayerCodec.decode(recorded);
+      if (event.type === 'IntentAccepted' && event.intent !== undefined) intents.push({ request: event.intent, acceptedAtNs: event.acceptedAtNs, traceparent: recorded.traceparent });
+    }
+    if (intents.length > 0) this.options.accepted(intents);
   }
 
   async #watermark(partition: number): Promise<bigint> {
     const known = this.#watermarks.get(partition);
     if (known !== undefined) return known;
-    const { rows } = await this.options.database.query<{ position: string }>('SELECT position::text FROM relayer.watermark WHERE partition = $1', [partition]);
+    const { database } = this.options;
+    await database.query('INSERT INTO relayer.watermark (partition, position) VALUES ($1, 0) ON CONFLICT DO NOTHING', [partition]);
+    const { rows } = await database.query<{ position: string }>('SELECT position::text FROM relayer.watermark WHERE partition = $1', [partition]);
     const position = BigInt(rows[0]?.position ?? 0);
     this.#watermarks.set(partition, position);
     return position;
   }
 }
 
-async function apply(client: PoolClient, events: readonly RecordedEvent[]): Promise<readonly RecordedIntent[]> {
+async function apply(client: PoolClient, events: readonly RecordedEvent[]): Promise<void> {
   const acceptedIntents = new Map<string, RecordedIntent>();
   const closed: { intentId: string; chainId: string; state: IntentState; reason: number; hash: string; block: bigint }[] = [];
   const planned: { transactionId: string; chainId: string; keyAddress: string; nonce: bigint; intentIds: readonly string[] }[] = [];
@@ -174,15 +191,13 @@ async function apply(client: PoolClient, events: readonly RecordedEvent[]): Prom
         break;
     }
   }
-  const open: RecordedIntent[] = [];
   if (acceptedIntents.size > 0) {
     const list = [...acceptedIntents.values()];
-    const { rows } = await client.query<{ intent_id: string; state: number }>(
+    await client.query(
       `INSERT INTO relayer.intent AS it (intent_id, chain_id, request, once_key, accepted_at_ns, traceparent, state)
        SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::text[], array_fill(${IntentState.INTENT_STATE_ACCEPTED}::smallint, ARRAY[$7::int]))
        ON CONFLICT (intent_id) DO UPDATE SET request = excluded.request, once_key = excluded.once_key,
-         accepted_at_ns = excluded.accepted_at_ns, traceparent = excluded.traceparent WHERE it.request IS NULL
-       RETURNING intent_id, state`,
+         accepted_at_ns = excluded.accepted_at_ns, traceparent = excluded.traceparent WHERE it.request IS NULL`,
       [
         list.map(({ request }) => request.intentId),
         list.map(({ request }) => request.chainId),
@@ -193,10 +208,6 @@ async function apply(client: PoolClient, events: readonly RecordedEvent[]): Prom
         list.length,
       ],
     );
-    for (const row of rows) {
-      const intent = acceptedIntents.get(row.intent_id);
-      if (intent !== undefined && row.state === IntentState.INTENT_STATE_ACCEPTED) open.push(intent);
-    }
   }
   if (planned.length > 0) {
     await client.query(
@@ -243,7 +254,6 @@ async function apply(client: PoolClient, events: readonly RecordedEvent[]): Prom
       );
     }
   }
-  return open;
 }
 
 /** What the chain lets happen once: an authorization (payer and nonce), a batch, a refund. Null for a malformed record. */

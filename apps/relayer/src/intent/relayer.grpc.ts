@@ -1,3 +1,4 @@
+import type { RecordedEvent } from '@settlement/event-store/event';
 import { rpcService, type BoundRpcService } from '@settlement/rpc/grpc-server';
 import { InvalidInput } from '@settlement/kernel/errors';
 import {
@@ -7,6 +8,7 @@ import {
   type IntentStatus,
   type SubmitResponse,
 } from '@settlement/proto/relayer/v1/relayer';
+import { relayerCodec } from '../relayer.codec';
 import type { IntentSubmission } from './intent-submission';
 
 const GET_ITEMS_MAX = 1_000;
@@ -40,6 +42,13 @@ export function relayerGrpc(submission: IntentSubmission, queries: RelayerQuerie
   });
 }
 
-export function unknownIntent(intentId: string): IntentStatus {
-  return { intentId, state: IntentState.INTENT_STATE_UNKNOWN, reason: 0, transactionHash: '', blockNumber: 0n };
+/** An intent as its own stream tells: never accepted, accepted, or given up. */
+export function recordedStatus(intentId: string, recorded: readonly RecordedEvent[]): IntentStatus {
+  const status = { intentId, state: IntentState.INTENT_STATE_UNKNOWN, reason: 0, transactionHash: '', blockNumber: 0n };
+  for (const it of recorded) {
+    const event = relayerCodec.decode(it);
+    if (event.type === 'IntentAccepted') status.state = IntentState.INTENT_STATE_ACCEPTED;
+    if (event.type === 'IntentExpired') return { ...status, state: IntentState.INTENT_STATE_FAILED, reason: event.reason };
+  }
+  return status;
 }
