@@ -206,8 +206,8 @@ function emmett(url: string): Subject {
           lastMs = performance.now();
         },
       });
-      let failure: unknown;
-      const running = reading.start().catch((error: unknown) => (failure = error));
+      let failure: Error | undefined;
+      const running = reading.start().catch((error: unknown) => (failure = error instanceof Error ? error : new Error(String(error))));
       // It does not say when it has caught up: a second without a message ends the measurement, and does not count.
       for (let before = -1; before !== count || count === 0; ) {
         before = count;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash as digest } from 'node:crypto';
 import type { RecordedEvent } from './event';
 
 /** What the hash covers. `commandIndex` and `commandSize` place the event within its append. */
@@ -11,15 +11,21 @@ const CANONICAL_VERSION = 1;
 
 /** The bytes that `docs/event-store.md` specifies field by field; an offline verifier rebuilds them from an export. */
 export function canonicalBytes(event: HashedEvent): Uint8Array {
+  return encode(event, GENESIS_HASH).subarray(GENESIS_HASH.length);
+}
+
+/** The previous hash and the canonical bytes in one buffer: hashing in one call costs half of hashing in pieces. */
+function encode(event: HashedEvent, previous: Uint8Array): Buffer {
   const texts = [event.source, event.streamId, event.type, event.commandId, event.traceparent, event.region];
   const amount = event.amountMinor?.toString();
   const optional = [amount, event.token, event.subjectId];
   // Upper bound: a UTF-16 code unit takes at most 3 bytes of UTF-8.
-  let size = 128 + event.payload.length;
+  let size = 160 + event.payload.length;
   for (const text of texts) size += 4 + text.length * 3;
   for (const text of optional) size += 5 + (text?.length ?? 0) * 3;
   const out = Buffer.allocUnsafe(size);
-  let at = 0;
+  out.set(previous, 0);
+  let at = previous.length;
   const u8 = (value: number): void => {
     at = out.writeUInt8(value, at);
   };
@@ -65,5 +71,5 @@ export function canonicalBytes(event: HashedEvent): Uint8Array {
 
 /** SHA-256(previous hash ‖ canonical bytes). */
 export function chainHash(previous: Uint8Array, event: HashedEvent): Uint8Array {
-  return createHash('sha256').update(previous).update(canonicalBytes(event)).digest();
+  return digest('sha256', encode(event, previous), 'buffer');
 }

@@ -23,7 +23,7 @@ export class LogReader {
       throw notDone('DATABASE_UNREACHABLE', `cannot connect to ${withoutPassword(url)}`, cause);
     }
     const { rows } = await client.query<{ there: string | null }>("SELECT to_regclass('event_store.store')::text AS there");
-    if (rows[0]?.there == null) {
+    if ((rows[0]?.there ?? null) === null) {
       await client.end();
       throw notDone('NO_EVENT_STORE', `${withoutPassword(url)} holds no event store`);
     }

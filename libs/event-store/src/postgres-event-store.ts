@@ -201,7 +201,7 @@ class OpenTransaction implements Transaction {
 
   append(appends: readonly Append[]): Promise<readonly AppendResult[]> {
     const mine = this.tail.then(() => this.appendNow(appends));
-    this.tail = mine.catch(() => undefined);
+    this.tail = Promise.allSettled([mine]);
     return mine;
   }
 
