@@ -11,7 +11,7 @@ export interface CollectedPayment {
 
 /**
  * Credits collected payments to their merchants: two statements for any number of payments, and the appends to add last.
- * A payment that was accrued before is left alone.
+ * A payment that was accrued before is left alone; one that comes again with another amount or owner is not a redelivery.
  */
 export async function accrue(tx: Transaction, collected: readonly CollectedPayment[], nowNs: bigint): Promise<readonly Append[]> {
   if (collected.length === 0) return [];
@@ -39,6 +39,7 @@ export async function accrue(tx: Transaction, collected: readonly CollectedPayme
     ],
   );
   const fresh = new Set(inserted.map((row) => row.payment_id));
+  await assertUnchanged(tx, payments.filter((p) => !fresh.has(p.fact.paymentId)));
   const news = payments
     .filter((p) => fresh.has(p.fact.paymentId))
     .map(({ fact, traceparent, token, amount }) => {
@@ -66,4 +67,21 @@ export async function accrue(tx: Transaction, collected: readonly CollectedPayme
     });
   await insertPostings(tx, news.map((n) => n.journal));
   return news.map((n) => n.append);
+}
+
+async function assertUnchanged(tx: Transaction, again: readonly { readonly fact: PaymentCollected; readonly token: string; readonly amount: bigint }[]): Promise<void> {
+  if (again.length === 0) return;
+  const rows = await tx.query<{ payment_id: string; content: string }>(
+    `select payment_id, concat_ws(' ', merchant_id, chain_id, token, amount) as content from ledger.accrual where payment_id = any($1::text[])`,
+    [again.map((p) => p.fact.paymentId)],
+  );
+  const recorded = new Map(rows.map((row) => [row.payment_id, row.content]));
+  for (const { fact, token, amount } of again) {
+    const content = [fact.merchantId, fact.chainId, token, amount.toString()].join(' ');
+    invariant(recorded.get(fact.paymentId) === content, 'PAYMENT_CHANGED', 'a payment was collected again with other content', {
+      paymentId: fact.paymentId,
+      recorded: recorded.get(fact.paymentId),
+      content,
+    });
+  }
 }

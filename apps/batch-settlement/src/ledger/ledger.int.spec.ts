@@ -36,6 +36,12 @@ describe('the ledger in Postgres', () => {
     ]);
   });
 
+  it('stops at a payment that comes again with another amount', async () => {
+    const payment = collected(merchant, 5n);
+    await ledger.gateway(payment);
+    await expect(ledger.gateway(collected(merchant, 6n, payment.fact.paymentId))).rejects.toMatchObject({ code: 'PAYMENT_CHANGED' });
+  });
+
   it('refuses a journal that does not sum to zero', async () => {
     await expect(post('unbalanced', [['vault', '2'], [`merchant-payable:${merchant.merchantId}`, '-1']])).rejects.toMatchObject({ constraint: 'posting_sums_to_zero' });
     await expect(post('half', [['vault', '1']])).rejects.toMatchObject({ constraint: 'posting_sums_to_zero' });

@@ -103,6 +103,15 @@ describe('refunds on Postgres', () => {
     expect(await ledger.eventTypes(`refund-${uncovered.fact.refundId}`)).toEqual(['RefundRejected']);
   });
 
+  it('refuses a refund of another merchant\'s payment', async () => {
+    const other = testMerchant();
+    const payment = collected(other, 50n);
+    await ledger.gateway(registered(other), payment, collected(merchant, 50n));
+    const foreign = refundRequested(merchant, payment.fact.paymentId, 1n);
+    await ledger.gateway(foreign);
+    expect(await stateOf(foreign.fact.refundId)).toEqual({ state: 'rejected', code: 'PAYMENT_NOT_COLLECTED' });
+  });
+
   it('gives the money back when screening refuses the payer or the chain the transfer', async () => {
     const payment = collected(merchant, 100n);
     await ledger.gateway(payment);

@@ -45,7 +45,7 @@ export async function reserveRefunds(tx: Transaction, requested: readonly Reques
         merchantId,
         token,
         amount,
-        refundable: refundable.get(paymentId),
+        refundable: refundable.get(`${paymentId} ${key}`),
         payable: payable.get(key) ?? 0n,
         nowNs,
       },
@@ -55,7 +55,7 @@ export async function reserveRefunds(tx: Transaction, requested: readonly Reques
     const [event] = decision.events;
     if (event?.type === 'RefundReserved') {
       payable.set(key, (payable.get(key) ?? 0n) - amount);
-      refundable.set(paymentId, (refundable.get(paymentId) ?? 0n) - amount);
+      refundable.set(`${paymentId} ${key}`, (refundable.get(`${paymentId} ${key}`) ?? 0n) - amount);
       reservedOf.set(paymentId, (reservedOf.get(paymentId) ?? 0n) + amount);
       const journal = journalOf({
         journalId: `${refundId}-reserved`,
@@ -102,12 +102,13 @@ async function lockPayable(tx: Transaction, requested: readonly RequestedRefund[
 }
 
 async function lockRefundable(tx: Transaction, requested: readonly RequestedRefund[]): Promise<Map<string, bigint>> {
-  const rows = await tx.query<{ payment_id: string; refundable: string }>(
-    `select payment_id, (amount - refunded)::text as refundable from ledger.accrual
+  const rows = await tx.query<{ payment_id: string; owner: string; refundable: string }>(
+    `select payment_id, concat_ws(' ', merchant_id, chain_id, token) as owner, (amount - refunded)::text as refundable from ledger.accrual
       where payment_id = any($1::text[]) order by payment_id for update`,
     [[...new Set(requested.map((r) => r.fact.paymentId))]],
   );
-  return new Map(rows.map((row) => [row.payment_id, BigInt(row.refundable)]));
+  // With its owner, so that a refund of another merchant's payment, or of another token, finds nothing.
+  return new Map(rows.map((row) => [`${row.payment_id} ${row.owner}`, BigInt(row.refundable)]));
 }
 
 async function insertRefunds(
