@@ -118,7 +118,6 @@ class KafkaRelay implements RunningRelay {
   }
 
   async #run(): Promise<void> {
-    const { signal } = this.#stopped;
     const unsubscribe = this.options.store.onAdvance(() => {
       this.#wakeAll();
     });

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client, credentials, loadPackageDefinition, status as Status } from '@grpc/grpc-js';
+import { Client, credentials, loadPackageDefinition, status as Status, type ClientDuplexStream } from '@grpc/grpc-js';
 import { InvalidInput, InvariantViolated, OperationalError } from '@settlement/kernel/errors';
 import { BatchSettlementServiceService as BatchService, GetBatchResponse, GetReportRequest } from '@settlement/proto/batch/v1/batch';
 import { service as healthDefinition } from 'grpc-health-check';
@@ -340,7 +340,7 @@ describe('reflection', () => {
     });
     const ask = (request: object): Promise<Record<string, never>> =>
       new Promise((resolve, reject) => {
-        const stream = (client as never as { ServerReflectionInfo(): import('@grpc/grpc-js').ClientDuplexStream<object, Record<string, never>> }).ServerReflectionInfo();
+        const stream = (client as never as { ServerReflectionInfo(): ClientDuplexStream<object, Record<string, never>> }).ServerReflectionInfo();
         stream.on('data', resolve);
         stream.on('error', reject);
         stream.write(request);
