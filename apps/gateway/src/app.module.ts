@@ -30,12 +30,13 @@ import { SecretBox } from './idempotency/secret-box';
 import { MerchantDirectory } from './merchant/merchant-directory';
 import { merchantRoutes } from './merchant/merchant.rest';
 import { chainsOf, type Chains } from './payment/chains';
+import { PaymentLog } from './payment/payment-log';
 import { PaymentReader } from './payment/payment-reader';
 import { paymentRoutes } from './payment/payment.rest';
 import { TokenBuckets } from './rate-limit/token-bucket';
 import { Reactions } from './reactions';
 import { refundRoutes } from './refund/refund.rest';
-import { API_SERVER, CHAINS, COMMAND_INTAKE, MERCHANT_DIRECTORY, OWN_LOG, PAYMENT_READER, PEERS, REACTIONS, SCHEMA, SECRET_BOX, WEBHOOKS } from './tokens';
+import { API_SERVER, CHAINS, COMMAND_INTAKE, MERCHANT_DIRECTORY, OWN_LOG, PAYMENT_LOG, PAYMENT_READER, PEERS, REACTIONS, SCHEMA, SECRET_BOX, WEBHOOKS } from './tokens';
 import { Webhooks } from './webhook/webhooks';
 
 const API_VERSION = '1.0.0';
@@ -87,12 +88,16 @@ export class GatewayModule {
         { provide: SCHEMA, inject: [DATABASE], useFactory: () => migrateGateway(config.DATABASE_URL) },
         { provide: CHAINS, useFactory: () => chainsOf(config.CHAINS) },
         { provide: SECRET_BOX, inject: [RANDOMNESS], useFactory: (randomness: Randomness) => new SecretBox(config.SECRETS_KEY, randomness) },
+        { provide: PAYMENT_LOG, useFactory: () => new PaymentLog(shell.logger, shell.metrics) },
         { provide: PEERS, inject: [CLOCK], useFactory: (clock: Clock) => new Peers(config, clock, shell) },
         { provide: OWN_LOG, inject: [EVENT_STORE, CLOCK], useFactory: (store: PostgresEventStore, clock: Clock) => new OwnLogFeed(store, clock, shell.logger) },
         {
           provide: COMMAND_INTAKE,
-          inject: [EVENT_STORE, CLOCK, SECRET_BOX, SCHEMA],
-          useFactory: (store: PostgresEventStore, clock: Clock, secrets: SecretBox) => new CommandIntake(store, clock, secrets),
+          inject: [EVENT_STORE, CLOCK, SECRET_BOX, PAYMENT_LOG, SCHEMA],
+          useFactory: (store: PostgresEventStore, clock: Clock, secrets: SecretBox, log: PaymentLog) =>
+            new CommandIntake(store, clock, secrets, (appends) => {
+              log.recorded(appends);
+            }),
         },
         { provide: MERCHANT_DIRECTORY, inject: [DATABASE, CLOCK], useFactory: (database: Pool, clock: Clock) => new MerchantDirectory(database, clock) },
         { provide: PAYMENT_READER, inject: [EVENT_STORE], useFactory: (store: PostgresEventStore) => new PaymentReader(store) },
@@ -112,10 +117,10 @@ export class GatewayModule {
         },
         {
           provide: REACTIONS,
-          inject: [EVENT_STORE, OWN_LOG, FEED, CLOCK, PEERS, WEBHOOKS],
-          useFactory: (store: PostgresEventStore, ownLog: EventFeed, feed: EventFeed, clock: Clock, peers: Peers, webhooks: Webhooks) =>
+          inject: [EVENT_STORE, OWN_LOG, FEED, CLOCK, PEERS, WEBHOOKS, PAYMENT_LOG],
+          useFactory: (store: PostgresEventStore, ownLog: EventFeed, feed: EventFeed, clock: Clock, peers: Peers, webhooks: Webhooks, log: PaymentLog) =>
             new Reactions({
-              store, ownLog, feed, clock, webhooks,
+              store, ownLog, feed, clock, webhooks, log,
               screener: peers.screener,
               sponsor: peers.sponsor,
               relayer: peers.relayer,

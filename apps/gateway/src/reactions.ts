@@ -32,7 +32,7 @@ export class Reactions implements OnApplicationBootstrap, BeforeApplicationShutd
   constructor(private readonly options: ReactionsOptions) {}
 
   async onApplicationBootstrap(): Promise<void> {
-    const { store, ownLog, feed, clock, logger, metrics } = this.options;
+    const { store, ownLog, feed, clock, logger, metrics, log } = this.options;
     this.view = await runProjection({
       store,
       clock,
@@ -46,8 +46,8 @@ export class Reactions implements OnApplicationBootstrap, BeforeApplicationShutd
     this.consumers = [
       await reactToFeed({ ...own, consumer: 'payment-submission', types: ['PaymentAccepted'], batchSizeMax: this.options.submissionBatchMax }, submissionReaction(this.options)),
       await projectFeed({ ...own, consumer: 'webhooks', types: this.options.webhooks.types }, this.options.webhooks.projection),
-      await reactToFeed({ ...common, feed, source: 'relayer', consumer: 'relay-outcome', types: RELAYER_FACTS, batchSizeMax: 200 }, relayOutcomeReaction(store, clock)),
-      await reactToFeed({ ...common, feed, source: 'batch-settlement', consumer: 'settlement-outcome', types: SETTLEMENT_FACTS, batchSizeMax: 100 }, settlementOutcomeReaction(store, clock)),
+      await reactToFeed({ ...common, feed, source: 'relayer', consumer: 'relay-outcome', types: RELAYER_FACTS, batchSizeMax: 200 }, relayOutcomeReaction(store, clock, log)),
+      await reactToFeed({ ...common, feed, source: 'batch-settlement', consumer: 'settlement-outcome', types: SETTLEMENT_FACTS, batchSizeMax: 100 }, settlementOutcomeReaction(store, clock, log)),
     ];
   }
 

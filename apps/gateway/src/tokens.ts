@@ -10,3 +10,4 @@ export const SECRET_BOX = Symbol('SECRET_BOX');
 export const OWN_LOG = Symbol('OWN_LOG');
 export const SCHEMA = Symbol('SCHEMA');
 export const WEBHOOKS = Symbol('WEBHOOKS');
+export const PAYMENT_LOG = Symbol('PAYMENT_LOG');

@@ -66,6 +66,8 @@ export class CommandIntake {
     private readonly store: EventStore,
     private readonly clock: Clock,
     private readonly secrets: SecretBox,
+    /** Told of each append that has been committed. */
+    private readonly onRecorded: (appends: readonly Append[]) => void = () => undefined,
   ) {}
 
   /** Throws `Problem` for a key in flight in this process, and what `EventStore.transact` throws. */
@@ -125,6 +127,7 @@ export class CommandIntake {
       const outcomes = await this.store.transact(0, (tx) => this.writeIn(tx, batch.map(({ item }) => item)));
       batch.forEach(({ resolve, reject }, i) => {
         const outcome = outcomes[i];
+        if (outcome?.kind === 'done' && batch[i]?.item.append !== undefined) this.onRecorded([batch[i].item.append]);
         if (outcome === undefined) reject(new OperationalError('INTAKE_UNANSWERED', 'a command was not answered', 'unknown'));
         else resolve(outcome);
       });

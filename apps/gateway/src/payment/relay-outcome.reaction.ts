@@ -6,6 +6,7 @@ import { parsePaymentId, type PaymentId } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
 import { IntentExpired, IntentKind, TransactionFinalized } from '@settlement/proto/relayer/v1/events';
 import { PaymentCommands, type PaymentFact } from './payment-commands';
+import type { PaymentLog } from './payment-log';
 import { appendAll } from './submission.reaction';
 import { intentReasonCode } from './reason-codes';
 
@@ -13,11 +14,14 @@ import { intentReasonCode } from './reason-codes';
 export const RELAYER_FACTS = ['TransactionFinalized', 'IntentExpired'] as const;
 
 /** The chain's final word on payments: collected, or refused with the chain's reason. */
-export function relayOutcomeReaction(store: EventStore, clock: Clock): FeedReaction<readonly Append[]> {
+export function relayOutcomeReaction(store: EventStore, clock: Clock, log: PaymentLog): FeedReaction<readonly Append[]> {
   const commands = new PaymentCommands(store);
   return {
     prepare: (events) => commands.decide(events.flatMap((event) => relayFacts(event, clock))),
-    apply: (tx, appends) => appendAll(tx, appends),
+    apply: async (tx, appends) => {
+      await appendAll(tx, appends);
+      log.recorded(appends);
+    },
   };
 }
 

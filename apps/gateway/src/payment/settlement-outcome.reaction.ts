@@ -5,6 +5,7 @@ import type { BatchId, PayoutId, RefundId } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
 import { PayoutPaid, RefundPaid, RefundRejected } from '@settlement/proto/batch/v1/events';
 import { PaymentCommands, type PaymentFact } from './payment-commands';
+import type { PaymentLog } from './payment-log';
 import { appendAll } from './submission.reaction';
 import { paymentIdOfSubject } from './relay-outcome.reaction';
 
@@ -12,11 +13,14 @@ import { paymentIdOfSubject } from './relay-outcome.reaction';
 export const SETTLEMENT_FACTS = ['PayoutPaid', 'RefundPaid', 'RefundRejected'] as const;
 
 /** Payouts and refunds, as batch-settlement has seen them final. */
-export function settlementOutcomeReaction(store: EventStore, clock: Clock): FeedReaction<readonly Append[]> {
+export function settlementOutcomeReaction(store: EventStore, clock: Clock, log: PaymentLog): FeedReaction<readonly Append[]> {
   const commands = new PaymentCommands(store);
   return {
     prepare: (events) => commands.decide(events.flatMap((event) => settlementFacts(event, clock))),
-    apply: (tx, appends) => appendAll(tx, appends),
+    apply: async (tx, appends) => {
+      await appendAll(tx, appends);
+      log.recorded(appends);
+    },
   };
 }
 

@@ -8,6 +8,7 @@ import type { CollectRequest, Relayer } from '../ports/relayer';
 import type { CallOrigin, Screener } from '../ports/screener';
 import type { ReservationRequest, Sponsor } from '../ports/sponsor';
 import { peerIdsOf } from './payment-id';
+import type { PaymentLog } from './payment-log';
 import { paymentCodec } from './payment.codec';
 import { paymentDecider, type PaymentState, type Reservation, type ScreeningPass, type SubmissionOutcome } from './payment.decider';
 import { paymentStream } from './payment.events';
@@ -18,6 +19,7 @@ export interface SubmissionReactionOptions {
   readonly sponsor: Sponsor;
   readonly relayer: Relayer;
   readonly clock: Clock;
+  readonly log: PaymentLog;
 }
 
 /** A payment that is accepted and not yet submitted, with the version that the outcome is appended to. */
@@ -49,7 +51,7 @@ export function submissionReaction(options: SubmissionReactionOptions): FeedReac
     },
 
     async apply(tx, decided) {
-      await record(tx, decided, options.clock);
+      options.log.recorded(await record(tx, decided, options.clock));
     },
   };
 }
@@ -142,7 +144,7 @@ export async function decideMany(
   return decided;
 }
 
-async function record(tx: Transaction, decided: readonly DecidedPayment[], clock: Clock): Promise<void> {
+async function record(tx: Transaction, decided: readonly DecidedPayment[], clock: Clock): Promise<readonly Append[]> {
   const nowNs = clock.nowNs();
   const appends = decided.flatMap(({ payment: { state, version, cause }, outcome }): Append[] => {
     const decision = paymentDecider.decide({ type: 'RecordSubmission', outcome, nowNs }, state);
@@ -158,6 +160,7 @@ async function record(tx: Transaction, decided: readonly DecidedPayment[], clock
     ];
   });
   await appendAll(tx, appends);
+  return appends;
 }
 
 /** All of them or, by throwing, none: a conflict means that the state has moved since it was read. */
