@@ -7,7 +7,7 @@ import type { Screening } from './screener';
 
 const ID = /^[A-Za-z0-9_.:-]{1,128}$/;
 /** A payment has two parties; a batch is screened as a whole before it is relayed and has up to 200 payees. More is a mix-up. */
-const PARTIES_MAX = 256;
+export const PARTIES_MAX = 256;
 const NAME_LENGTH_MAX = 1_000;
 /** One append's worth; a partition's backlog comes in several calls. */
 const ITEMS_MAX = 2_000;
