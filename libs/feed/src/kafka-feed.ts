@@ -19,7 +19,8 @@ export interface KafkaFeedOptions {
 }
 
 const BATCH_SIZE_MAX = 500;
-const SESSION_TIMEOUT_MS = 10_000;
+/** How long a killed member's partitions stand still; the least that brokers allow by default. */
+const SESSION_TIMEOUT_MS = 6_000;
 /** Short, because a rebalance is only noticed with a heartbeat. */
 const HEARTBEAT_MS = 1_000;
 const FETCH_WAIT_MS = 250;
