@@ -5,11 +5,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { AcceptedIntent, IntentCall } from '../intent/intent';
 import { GAS_MODEL } from './gas-model';
-import { gasLimitOf, pack, TRANSACTION_GAS_MAX, type PackLimits } from './pack.policy';
+import { gasLimitOf, pack, TRANSACTION_GAS_MAX, type GasModel, type PackLimits } from './pack.policy';
 
 const NOW_S = 1_800_000_000n;
 const NOW = { nowNs: secondsToNs(NOW_S), chainTimeS: NOW_S };
-const LIMITS: PackLimits = { gas: GAS_MODEL, itemsMax: 100, waitMs: 250, expiryMarginS: 6n };
+const GAS: GasModel = { collectBase: 260_000n, collectItem: 158_000n, settleBase: 260_000n, settleItem: 82_000n, refundBase: 260_000n, refundItem: 115_000n };
+const LIMITS: PackLimits = { gas: GAS, itemsMax: 100, waitMs: 250, expiryMarginS: 6n };
 const USDC = '0x00000000000000000000000000000000000000c1' as EvmAddress;
 const EURC = '0x00000000000000000000000000000000000000c2' as EvmAddress;
 
