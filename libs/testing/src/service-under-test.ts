@@ -1,4 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -63,9 +64,10 @@ export class ServiceUnderTest {
     return this.exited;
   }
 
-  /** Ends it whatever state it is in; for `afterAll`. */
+  /** Ends it whatever state it is in and removes its bundle; for `afterAll`. */
   async dispose(): Promise<void> {
     if (this.child?.exitCode === null && this.child.signalCode === null) await this.signal('SIGKILL');
+    rmSync(this.program, { force: true });
   }
 
   async health(): Promise<{ readonly status: number; readonly body: string }> {
