@@ -1,4 +1,5 @@
 import { InvalidInput, InvariantViolated, OperationalError, type InputIssue } from '@settlement/kernel/errors';
+import { isPassing } from '@settlement/feed/failure';
 import { PROBLEMS, type ProblemCode } from './problem-codes';
 
 /** RFC 9457, with `code` (stable), `errors` (what and where) and `facts` that a program can act on. */
@@ -70,6 +71,8 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof InvalidInput) return new Problem('INVALID_REQUEST', 'See errors for what is wrong and where.', { errors: error.issues });
   if (error instanceof OperationalError) return operational(error);
   if (error instanceof InvariantViolated) return new Problem('INTERNAL', 'The request was stopped to protect the record. It has been logged.');
+  // The database itself, met outside the event store: look-ups and the webhook tables.
+  if (isPassing(error)) return new Problem('STORE_UNAVAILABLE', 'The store did not answer in time. Repeat the request.');
   return framework(error) ?? new Problem('INTERNAL', 'The request failed for a reason of this service. It has been logged.');
 }
 
