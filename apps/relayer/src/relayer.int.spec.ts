@@ -1,5 +1,6 @@
 import type { EvmAddress } from '@settlement/kernel/address';
 import { IntentReason, IntentState, SubmitOutcome, type IntentStatus, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readAll, startRelayer, until, type RunningRelayer } from '../test/in-process';
 import { merchantKeyOf, randomKey32, startWorld, type RelayerWorld } from '../test/relayer-world';
@@ -8,7 +9,7 @@ let world: RelayerWorld;
 let running: RunningRelayer;
 
 beforeAll(async () => {
-  world = await startWorld({ databases: ['relayer', 'restored'], payers: 40, blockTimeMs: 500, finalityDepth: 2 });
+  world = await startWorld({ databases: ['relayer', 'restored', 'fenced', 'outvoted'], payers: 40, blockTimeMs: 500, finalityDepth: 2 });
   running = await startRelayer(world.environment('relayer'));
 });
 
@@ -215,6 +216,40 @@ describe('relayer on a real chain', () => {
       expect(JSON.stringify(report.checks)).toContain('the chain counts');
     } finally {
       await behind.stop();
+    }
+  });
+
+  it('signs nothing any more once another region holds the epoch of the log (I7)', async () => {
+    const fenced = await startRelayer(world.environment('fenced'));
+    try {
+      const nonce = await world.relayerNonce();
+      const waiting = world.collect({ payer: 20, validAfterS: BigInt(Math.floor(Date.now() / 1_000)) + 3n });
+      await fenced.relayer.submission.submit([waiting], '');
+      const database = new pg.Client({ connectionString: world.postgres.urlFor('fenced') });
+      await database.connect();
+      await database.query('UPDATE event_store.partition SET epoch = 2');
+      await database.end();
+      await expect(fenced.relayer.submission.submit([world.collect({ payer: 21 })], '')).rejects.toMatchObject({ code: 'STALE_EPOCH' });
+      await until('halted', async () => JSON.stringify((await fenced.health.report()).checks).includes('lost its epoch'));
+      expect((await fenced.health.report()).ready).toBe(false);
+      expect(await world.relayerNonce()).toBe(nonce);
+    } finally {
+      await fenced.stop();
+    }
+  });
+
+  it('signs nothing once the chain asks for a higher epoch (I7)', async () => {
+    const outvoted = await startRelayer(world.environment('outvoted'));
+    try {
+      const nonce = await world.relayerNonce();
+      await world.chain.sendAs(world.guardian, world.chain.vault, `0xfe7eefa2${'2'.padStart(64, '0')}`); // raiseMinEpoch(2), by its keeper
+      const request = world.collect({ payer: 22 });
+      await outvoted.relayer.submission.submit([request], '');
+      await until('readiness names the reason', async () => JSON.stringify((await outvoted.health.report()).checks).includes('StaleEpoch'));
+      expect(await world.relayerNonce()).toBe(nonce);
+      expect((await outvoted.relayer.queries.intents([request.intentId]))[0]?.state).toBe(IntentState.INTENT_STATE_ACCEPTED);
+    } finally {
+      await outvoted.stop();
     }
   });
 });
