@@ -61,7 +61,7 @@ try {
     acceptedPerSecond: round(payments / (acceptedMs / 1000)), submittedPerSecond: round(payments / (submittedMs / 1000)),
     p50Ms: round(latencies[Math.floor(latencies.length * 0.5)] ?? 0), p99Ms: round(latencies[Math.floor(latencies.length * 0.99)] ?? 0),
     acceptCpuMsPerPayment: round((acceptCpu.user + acceptCpu.system) / 1000 / payments), totalCpuMsPerPayment: round((cpu.user + cpu.system) / 1000 / payments),
-    intents: around.peers.intents.size,
+    intents: around.peers.intents.size, screeningCalls: around.peers.calls.screening,
   })}\n`);
   agent.destroy();
 } finally {
