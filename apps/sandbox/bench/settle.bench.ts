@@ -22,8 +22,8 @@ const scenario = 'settle';
 const blockTimeMs = 1_000;
 const finalityDepth = 2;
 /** Accepted and not final at the most: about six seconds of work, so that a slow system shows in its rate, not in an endless queue. */
-const openMax = 2_500;
-const senders = 24;
+const openMax = 4_000;
+const senders = 128;
 const warmUpMs = 8_000;
 const seed = 8;
 /** Well-known development keys of anvil's mnemonic (accounts 8 and 9); never for real money. */

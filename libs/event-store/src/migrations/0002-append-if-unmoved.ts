@@ -10,7 +10,7 @@ CREATE FUNCTION event_store.append_if_unmoved(
   p_partition integer[], p_position bigint[], p_stream_id text[], p_stream_version bigint[], p_type text[], p_schema_version integer[],
   p_payload bytea[], p_amount_minor numeric[], p_token text[], p_subject_id text[], p_command_id text[], p_command_index integer[],
   p_command_size integer[], p_traceparent text[], p_hash bytea[], p_recorded_at_ns bigint, p_region text, p_epoch bigint
-) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+) RETURNS void LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   v_count bigint;
 BEGIN
@@ -27,7 +27,7 @@ BEGIN
   -- A stream that has grown meanwhile is caught by the unique index on its versions; one that is shorter than believed, here.
   IF cardinality(p_base_streams) > 0 THEN
     SELECT count(*) INTO v_count FROM unnest(p_base_streams, p_base_versions) b (id, version)
-      JOIN event_store.event e ON e.stream_id = b.id AND e.stream_version = b.version;
+     CROSS JOIN LATERAL (SELECT 1 FROM event_store.event e WHERE e.stream_id = b.id AND e.stream_version = b.version LIMIT 1) e;
     IF v_count <> cardinality(p_base_streams) THEN
       RAISE EXCEPTION 'a stream is not where the writer believed' USING ERRCODE = 'ES001';
     END IF;
