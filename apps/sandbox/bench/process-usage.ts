@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 export interface Usage {
   /** User and system time, seconds since the process began. */
   readonly cpuSeconds: number;
+  /** Proportional set size: what processes share (Postgres' buffers) is divided among them. */
   readonly memoryMiB: number;
 }
 
@@ -14,8 +15,7 @@ export function usageOf(pid: number): Usage | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-    const resident = /^VmRSS:\s+([0-9]+) kB/m.exec(status);
+    const resident = /^Pss:\s+([0-9]+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'));
     return { cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND, memoryMiB: Number(resident?.[1] ?? '0') / 1024 };
   } catch {
     return undefined;

@@ -17,6 +17,7 @@ import { payerOf } from '../src/payer';
 import { serviceNames } from '../src/service-process';
 import { startSystem, type System } from '../src/system';
 import { usageOfFamily, type Usage } from './process-usage';
+import { profileReport } from './profile-summary';
 
 const scenario = 'settle';
 const blockTimeMs = 1_000;
@@ -74,6 +75,8 @@ export async function runSettleBench(options: { readonly seconds: number | undef
     return { bench: 'settle', machine: machine(), results, ratios: ratiosOf(results, 'perSecond') };
   } finally {
     await system.stop();
+    // The profiles are written when the services end.
+    if (profile !== undefined) process.stderr.write(profileReport(profile, serviceNames));
     rmSync(folder, { recursive: true, force: true });
   }
 }
