@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { repositoryRoot } from './repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 
 export interface Check {
   readonly name: string;

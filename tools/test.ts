@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { lintChecks, printCheck, type Check } from './lint';
-import { repositoryRoot } from './repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 
 const { values: options } = parseArgs({
   options: { only: { type: 'string' }, filter: { type: 'string' }, help: { type: 'boolean', short: 'h' } },

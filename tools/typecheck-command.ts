@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { repositoryRoot } from './repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 
 // TypeScript 7 checks the whole repository in one pass; TypeScript 6 stays for the linter, which needs its API.
 const tsc = join(repositoryRoot, 'node_modules/typescript-7/bin/tsc');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { freePort } from '@settlement/local-stack/anvil';
 import { RelayerServiceService } from '@settlement/proto/relayer/v1/relayer';
 import { grpcClient, type RpcClient } from '@settlement/rpc/grpc-client';
-import { repositoryRoot } from '../../../tools/repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 
 /** The real program, bundled once for all starts of a test file. */
 export interface RelayerProgram {

@@ -11,7 +11,7 @@ import type { TokenUnits } from '@settlement/kernel/money';
 import * as relayer from '@settlement/proto/relayer/v1/events';
 import { machine, percentile, ratiosOf, round, type BenchDocument, type BenchResult } from '@settlement/testing/bench';
 import pg from 'pg';
-import { repositoryRoot } from '../../../tools/repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 import { registerMerchants } from '../src/merchants';
 import { payerOf } from '../src/payer';
 import { serviceNames } from '../src/service-process';
@@ -22,8 +22,8 @@ import { profileReport } from './profile-summary';
 const scenario = 'settle';
 const blockTimeMs = 1_000;
 const finalityDepth = 2;
-/** Accepted and not final at the most: about six seconds of work, so that a slow system shows in its rate, not in an endless queue. */
-const openMax = 4_000;
+/** Accepted and not final at the most: about five seconds of work, so that a slow system shows in its rate, not in an endless queue. */
+const openMax = 1_500;
 const senders = 128;
 const warmUpMs = 8_000;
 const seed = 8;

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperationalError } from '@settlement/kernel/errors';
-import { repositoryRoot } from '../../../tools/repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 import type { ServiceName } from './service-process';
 
 /** Builds a service's program, as `tools/run.mjs` does for commands, and answers its path. */

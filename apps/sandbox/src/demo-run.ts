@@ -5,7 +5,7 @@ import { LiveView } from './live-view';
 import { registerMerchants } from './merchants';
 import { authorizationsUsed, ledgerView, tokenBalances, type LedgerView } from './money-check';
 import { Observer } from './observer';
-import { percentile } from './percentile';
+import { percentile } from '@settlement/testing/bench';
 import { reportPage } from './report-page';
 import { expectationOf, planScenario, type Expectation, type Scenario } from './scenario';
 import type { ServiceName } from './service-process';

@@ -4,7 +4,7 @@ import { dirname, join, relative } from 'node:path';
 import { systemClock } from '@settlement/config/system-ports';
 import { InvalidInput } from '@settlement/kernel/errors';
 import { formatUnits } from '@settlement/kernel/money';
-import { repositoryRoot } from '../../../tools/repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 import { demoHelp, parseDemoOptions, type DemoOptions } from './demo-options';
 import { runDemo, type DemoResult } from './demo-run';
 

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { OperationalError } from '@settlement/kernel/errors';
 import { z } from 'zod';
-import { repositoryRoot } from '../../../tools/repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 
 /** Where a running sandbox says what it is; scripts may read it. */
 export const sandboxFile = join(repositoryRoot, '.settlement', 'sandbox.json');

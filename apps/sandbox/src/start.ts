@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { toHex } from '@settlement/chain/hex';
 import type { EvmAddress } from '@settlement/kernel/address';
-import { repositoryRoot } from '../../../tools/repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 import { registerMerchants } from './merchants';
 import { tokenBalances } from './money-check';
 import { payerOf } from './payer';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BenchDocument } from '@settlement/testing/bench';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { repositoryRoot } from '../../../tools/repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 import { runGasBench } from './gas.bench';
 
 describe('gas on the real USDC', () => {

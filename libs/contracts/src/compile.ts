@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
-import { repositoryRoot } from '../../../tools/repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 
 /**
  * Compiles `solidity/` with npm's solc and writes, per contract, a typed module to `src/generated/` and a plain artifact

@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { OperationalError } from '@settlement/kernel/errors';
-import { repositoryRoot } from '../../../tools/repository-root';
+import { repositoryRoot } from '@settlement/config/repository-root';
 
 export interface AnvilOptions {
   /** A block each so many milliseconds, or a block a transaction. Anvil's clock runs ahead of the wall's when blocks come faster than one a second. */
