@@ -49,3 +49,24 @@ export function sqlState(error: unknown): string | undefined {
 export function notDone(code: string, message: string, cause?: unknown): OperationalError {
   return new OperationalError(code, cause instanceof Error ? `${message}: ${cause.message}` : message, 'not-done', { cause });
 }
+
+/** Class 53 of SQLSTATE: what a database lacks, and what to do about it. Nothing here ends by trying harder. */
+const EXHAUSTED: Readonly<Record<string, { readonly code: string; readonly means: string }>> = {
+  '53100': { code: 'DATABASE_FULL', means: 'the disk of the database is full; free or add space there, appends then go on by themselves' },
+  '53200': { code: 'DATABASE_OUT_OF_MEMORY', means: 'the database has no memory left; give it more or lower what its sessions may use' },
+  '53300': { code: 'DATABASE_CONNECTIONS_EXHAUSTED', means: 'the database takes no further connection; raise max_connections or end idle clients' },
+};
+
+/** The database lacks something, so the statement left nothing behind. Undefined for every other error. */
+export function exhausted(error: unknown): OperationalError | undefined {
+  const state = sqlState(error);
+  if (state?.startsWith('53') !== true) return undefined;
+  const { code, means } = EXHAUSTED[state] ?? { code: 'DATABASE_EXHAUSTED', means: 'the database has reached a limit' };
+  return notDone(code, means, error);
+}
+
+/** The connection ended after COMMIT was sent. A full disk is named: Postgres cannot go on without space for its WAL and restarts. */
+export function commitLost(cause: unknown): AppendOutcomeUnknown {
+  const why = sqlState(cause) === '53100' && cause instanceof Error ? `the disk of the database is full (${cause.message}); free or add space there, then repeat` : 'the connection was lost during COMMIT';
+  return new AppendOutcomeUnknown(why, { cause });
+}

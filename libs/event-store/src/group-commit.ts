@@ -1,7 +1,7 @@
 import pg from 'pg';
 import type { OperationalError } from '@settlement/kernel/errors';
 import { connectionConfig, isUnreplicatedNotice } from './connection';
-import { AppendOutcomeUnknown, notDone, sqlState } from './errors';
+import { AppendOutcomeUnknown, commitLost, exhausted, notDone, sqlState } from './errors';
 import { hypothesise, isDisproved, lockAndResolve, sendHypothesis, sendWrites, type Hypothesis, type WriterIdentity } from './log-writer';
 import type { Append, AppendResult } from './port';
 import { commandKey, type PartitionHead, type ResolvedAppends } from './resolve-appends';
@@ -249,7 +249,7 @@ function refusedError(refused: BatchRefused): Error {
   // StaleEpoch, violated invariants: already in the caller's terms.
   if (cause instanceof Error && (cause.name === 'StaleEpoch' || cause.name === 'InvariantViolated' || cause.name === 'OperationalError')) return cause;
   if (sqlState(cause) === '55P03') return notDone('PARTITION_LOCKED', 'another writer holds the partition, probably in a commit that hangs', cause);
-  return notDone('APPEND_FAILED', 'the database refused the append', cause);
+  return exhausted(cause) ?? notDone('APPEND_FAILED', 'the database refused the append', cause);
 }
 
 interface WrittenBatch {
@@ -341,7 +341,7 @@ class Lane {
     const failedWrite = written.find((outcome) => outcome.status === 'rejected');
     if (commit.status === 'rejected') {
       // Crash here: COMMIT was sent, its answer lost. The caller repeats with the same command id and finds out.
-      throw new AppendOutcomeUnknown('the connection was lost during COMMIT', { cause: commit.reason });
+      throw commitLost(commit.reason);
     }
     if (commit.value.command !== 'COMMIT') throw new BatchRefused('rolled back', { cause: failedWrite?.reason });
     return this.committed(resolved, false);
@@ -358,7 +358,7 @@ class Lane {
       const state = sqlState(cause);
       // An ERROR ends the statement before its commit. FATAL, or a broken socket, may come after it.
       const certain = state !== undefined && cause instanceof Error && 'severity' in cause && cause.severity === 'ERROR';
-      if (!certain) throw new AppendOutcomeUnknown('the connection was lost during COMMIT', { cause });
+      if (!certain) throw commitLost(cause);
       if (!isDisproved(state) || batch.givenUp) throw new BatchRefused('before COMMIT', { cause });
       // A unique violation says nothing against the heads: it is a repeat or a conflict.
       if (state === 'ES001') this.heads.disproved();

@@ -3,7 +3,7 @@ import { invariant, InvariantViolated, OperationalError } from '@settlement/kern
 import type { Clock } from '@settlement/kernel/time';
 import { assertWithinLimits } from './append-limits';
 import { connectionConfig, isUnreplicatedNotice } from './connection';
-import { AppendOutcomeUnknown, notDone, sqlState } from './errors';
+import { AppendOutcomeUnknown, commitLost, exhausted, notDone, sqlState } from './errors';
 import type { RecordedEvent } from './event';
 import { EVENT_COLUMNS, eventFromRow, withoutPlaceInAppend, type EventRow } from './event-rows';
 import { DEFAULT_GROUP_COMMIT, GroupCommit, type GroupCommitLimits } from './group-commit';
@@ -99,6 +99,8 @@ class Database {
     try {
       return (await this.readers.query<Row>(text, [...values])).rows;
     } catch (cause) {
+      const lacking = exhausted(cause);
+      if (lacking !== undefined) throw lacking;
       if (sqlState(cause) !== undefined && !sqlState(cause)?.startsWith('57')) throw cause;
       throw notDone('READ_FAILED', 'the database did not answer', cause);
     }
@@ -111,7 +113,7 @@ class Database {
     try {
       client = await this.transactions.connect();
     } catch (cause) {
-      throw notDone('DATABASE_UNREACHABLE', 'no connection for a transaction', cause);
+      throw exhausted(cause) ?? notDone('DATABASE_UNREACHABLE', 'no connection for a transaction', cause);
     }
     let unreplicated = false;
     const onNotice = (notice: { code?: string | undefined }): void => {
@@ -162,7 +164,7 @@ class Database {
     }
     patience.abort();
     release(first.lost !== undefined);
-    if (first.lost !== undefined) throw new AppendOutcomeUnknown('the connection was lost during COMMIT', { cause: first.lost });
+    if (first.lost !== undefined) throw commitLost(first.lost);
     if (first.command !== 'COMMIT') throw notDone('TRANSACTION_ROLLED_BACK', 'a statement of the transaction had failed, and COMMIT rolled it back');
     if (unreplicated) throw new AppendOutcomeUnknown('the wait for the synchronous standby was cancelled');
     if (tx.advanced.size > 0) this.onCommitted(tx.advanced);
@@ -181,7 +183,7 @@ function transactionError(error: unknown, connectionLost: boolean): unknown {
   if (state === '40001' || state === '40P01') return notDone('TRANSACTION_ABORTED', 'the transaction met another one', error);
   if (state === '55P03') return notDone('PARTITION_LOCKED', 'another writer holds what this transaction needs, probably in a commit that hangs', error);
   if (state?.startsWith('57') === true || state?.startsWith('08') === true || (connectionLost && state === undefined)) return notDone('DATABASE_UNREACHABLE', 'the connection was lost before COMMIT', error);
-  return error;
+  return exhausted(error) ?? error;
 }
 
 class OpenTransaction implements Transaction {
