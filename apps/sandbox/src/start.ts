@@ -149,7 +149,7 @@ async function fundPayers(system: System, addresses: readonly EvmAddress[]): Pro
 }
 
 function summary(sandbox: Sandbox): string {
-  const list = (entries: readonly (readonly [string, string])[]): string => entries.map(([name, value]) => `  ${name.padEnd(22)}${value}`).join('\n');
+  const list = (entries: readonly (readonly [string, string])[]): string => entries.map(([name, value]) => `  ${name.padEnd(30)}${value}`).join('\n');
   return `
 Settlement is running. Everything here is test money.
 
@@ -169,7 +169,7 @@ ${list([
 ])}
 
 All of this is in .settlement/sandbox.json.
-Try:  npm run pay -- --amount 1.25        npm run events -- tail --service gateway --partition 0
+Try:  npm run pay -- --amount 1.25        npm run events -- tail --service gateway
 Ctrl-C stops it and keeps its state; npm start -- --fresh empties it.
 `;
 }
