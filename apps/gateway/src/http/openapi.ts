@@ -4,10 +4,13 @@ import { PROBLEMS, type ProblemCode } from './problem-codes';
 import type { Route } from './route';
 
 type Json = Record<string, unknown>;
+type SchemaOf = (schema: z.ZodType, io: 'input' | 'output') => Json;
 
 /** OpenAPI 3.1 of the route table: what a handler parses is what the document says. */
 export function openApiDocument(routes: readonly Route[], version: string): Json {
   const paths: Record<string, Json> = {};
+  const named: Record<string, unknown> = {};
+  const schemaOf = (schema: z.ZodType, io: 'input' | 'output'): Json => hoisted(jsonSchemaOf(schema, io), named);
   for (const route of routes) {
     const { documentation } = route;
     if (documentation.tag === 'Service') continue;
@@ -18,9 +21,9 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
       summary: documentation.summary,
       ...(documentation.description === undefined ? {} : { description: documentation.description }),
       security: security(route),
-      parameters: parameters(route),
+      parameters: parameters(route, schemaOf),
       ...(route.body === undefined ? {} : { requestBody: { required: true, content: { 'application/json': { schema: schemaOf(route.body, 'input') } } } }),
-      responses: responses(route),
+      responses: responses(route, schemaOf),
     };
   }
   return {
@@ -40,7 +43,7 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
         apiKey: { type: 'http', scheme: 'bearer', description: 'An API key, sk_test_… or sk_live_….' },
         adminToken: { type: 'http', scheme: 'bearer', description: 'The administrator token of this installation.' },
       },
-      schemas: { Problem: problemSchema() },
+      schemas: { ...named, Problem: problemSchema() },
     },
   };
 }
@@ -50,7 +53,7 @@ function security(route: Route): readonly Json[] {
   return route.access.kind === 'admin' ? [{ adminToken: [] }] : [];
 }
 
-function parameters(route: Route): readonly Json[] {
+function parameters(route: Route, schemaOf: SchemaOf): readonly Json[] {
   const of = (schema: z.ZodObject | undefined, location: 'path' | 'query'): Json[] =>
     Object.entries(schema?.shape ?? {}).map(([name, inner]) => {
       const field = inner as z.ZodType;
@@ -85,7 +88,7 @@ export function problemCodesOf(route: Route): readonly ProblemCode[] {
   return [...codes];
 }
 
-function responses(route: Route): Json {
+function responses(route: Route, schemaOf: SchemaOf): Json {
   const out: Record<string, Json> = {};
   for (const [status, { description, schema, contentType }] of Object.entries(route.documentation.answers)) {
     out[status] = {
@@ -126,7 +129,27 @@ function problemSchema(): Json {
   };
 }
 
-function schemaOf(schema: z.ZodType, io: 'input' | 'output'): Json {
+function jsonSchemaOf(schema: z.ZodType, io: 'input' | 'output'): Json {
   const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, { io, target: 'draft-2020-12', unrepresentable: 'any' }) as Json;
   return rest;
+}
+
+/**
+ * A schema with its named parts moved to the document's own place for them. JSON Schema keeps them in `$defs` beside the
+ * schema, but a reference in an OpenAPI document counts from the document's root, where `#/$defs/…` is nothing.
+ */
+function hoisted({ $defs, ...schema }: Json, named: Record<string, unknown>): Json {
+  Object.assign(named, referringToComponents($defs ?? {}));
+  return referringToComponents(schema) as Json;
+}
+
+function referringToComponents(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(referringToComponents);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [
+      key,
+      key === '$ref' && typeof inner === 'string' ? inner.replace(/^#\/\$defs\//, '#/components/schemas/') : referringToComponents(inner),
+    ]),
+  );
 }
