@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { fastify } from 'fastify';
-import { problemOf } from '../http/problem';
+import { problemOf, problemOfConnection } from '../http/problem';
 
 /**
  * Nest's Fastify adapter without Nest's own answers: what is not found, what fails and how bodies are parsed is the API
@@ -33,6 +35,18 @@ export function fastifyHttp(bodyBytesMax: number): FastifyAdapter {
       keepAliveTimeout: 65_000,
       // Answers go on while the server drains; readiness has sent new callers elsewhere.
       return503OnClosing: false,
+      clientErrorHandler: (error, socket) => {
+        if (error.code === 'ECONNRESET' || socket.destroyed) return;
+        const problem = problemOfConnection(error.code);
+        const body = JSON.stringify(problem.document(`req_${randomUUID()}`));
+        if (socket.writable) {
+          socket.write(
+            `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status] ?? ''}\r\ncontent-type: application/problem+json; charset=utf-8\r\n` +
+              `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+          );
+        }
+        socket.destroySoon();
+      },
       frameworkErrors: (error, request, reply) => {
         // Before any hook: what the router itself refuses goes out on the raw response.
         const problem = problemOf(error);

@@ -77,7 +77,9 @@ export class ApiServer implements OnModuleDestroy {
       const requestId = typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : this.options.ids.next('evt').replace('evt_', 'req_');
       request.id = requestId;
       void reply.headers(SECURITY_HEADERS).header('x-request-id', requestId);
-      done();
+      // Before the framework looks at the body: what is wrong with the body of nothing does not matter.
+      if (request.is404) done(this.nothingHere(request));
+      else done();
     });
     // When the answer leaves, not when the request came: one that was in hand when the stop began closes as well.
     app.addHook('onSend', (_request, reply, _payload, done) => {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { finalize } from '../../test/relayer-facts';
 import {
-  ADMIN_TOKEN, CHAIN_ID, createMerchant, newPayer, PAYOUT, paymentBody, sign, startGateway, startSurroundings, until,
+  ADMIN_TOKEN, CHAIN_ID, createMerchant, newPayer, PAYOUT, paymentBody, sign, startGateway, startSurroundings, until, USDC, VAULT,
   type Answer, type CallOptions, type Json, type RunningGateway, type Surroundings, type TestMerchant,
 } from '../../test/running-gateway';
 
@@ -116,6 +116,11 @@ describe('bad input', () => {
     isProblem(await gateway.call('GET', '/v1/refunds/ref_01jd3v8x0s9m6q4f2r7t5w1z8k', options), 404, 'REFUND_NOT_FOUND');
     expect((await gateway.call('GET', `/v1/payments/${'x'.repeat(300)}`, options)).status).toBe(414);
     expect((await gateway.call('GET', '/v1/payments/%zz', options)).status).toBe(400);
+    isProblem(await gateway.call('GET', '/v1/payments?reference=a%00b', options), 400, 'INVALID_REQUEST', 'query.reference');
+    // The framework has rules of its own for this method, which come before the handler of unknown paths.
+    isProblem(await gateway.call('QUERY', '/v1/payments', options), 405, 'METHOD_NOT_ALLOWED');
+    isProblem(await gateway.call('PUT', '/v1/payments', { ...options, raw: 'a=b', headers: { 'content-type': 'text/plain' } }), 405, 'METHOD_NOT_ALLOWED');
+    for (const name of ['constructor', '__proto__', 'toString']) isProblem(await gateway.call('GET', `/docs/${name}`), 404, 'ROUTE_NOT_FOUND');
   });
 });
 
@@ -143,6 +148,11 @@ describe('who asks', () => {
     const body = { displayName: 'X', mode: 'live', chainId: CHAIN_ID, payoutAddress: PAYOUT };
     isProblem(await gateway.call('POST', '/v1/admin/merchants', { key: ADMIN_TOKEN, idempotencyKey: 'm', body }), 422, 'MODE_MISMATCH', 'mode');
     isProblem(await gateway.call('POST', '/v1/admin/merchants', { key: ADMIN_TOKEN, idempotencyKey: 'm', body: { ...body, displayName: '\u202eevil' } }), 400, 'INVALID_REQUEST', 'displayName');
+  });
+
+  it.each([['the vault', VAULT], ['a token contract', USDC], ['nobody', `0x${'0'.repeat(40)}`]])('cannot have a merchant paid out to %s, where the money would stay or be lost', async (_name, payoutAddress) => {
+    const body = { displayName: 'X', mode: 'test', chainId: CHAIN_ID, payoutAddress };
+    isProblem(await gateway.call('POST', '/v1/admin/merchants', { key: ADMIN_TOKEN, idempotencyKey: randomUUID(), body }), 422, 'PAYOUT_ADDRESS_REFUSED', 'payoutAddress');
   });
 
   it('sees nothing of another merchant', async () => {
@@ -260,6 +270,17 @@ describe('uniqueness', () => {
     for (const answer of answers) if (answer.status !== 201) isProblem(answer, 409, 'AUTHORIZATION_NONCE_REUSED', 'authorization.nonce');
   });
 
+  it('of an authorization is not taken by a payment that is refused in the same moment', async () => {
+    const taken = (await pay(paymentBody(newPayer()))).body;
+    for (let round = 0; round < 5; round += 1) {
+      const body = paymentBody(newPayer());
+      const [refused, raced] = await Promise.all([pay({ ...body, reference: taken.reference }), pay(body)]);
+      // Whichever came first: the one with the taken reference is refused, the other has the authorization.
+      expect([refused.status, raced.status]).toEqual([409, 201]);
+      isProblem(await pay({ ...body, reference: `${String(body['reference'])}-again` }), 409, 'AUTHORIZATION_NONCE_REUSED', 'authorization.nonce');
+    }
+  });
+
   it('32 concurrent refunds never exceed the payment', async () => {
     const { id } = (await pay(paymentBody(newPayer()))).body;
     await until(async () => ((await gateway.call('GET', `/v1/payments/${id}`, { key: merchant.key })).body.status === 'submitted' ? true : undefined));
@@ -291,7 +312,8 @@ describe('the service', () => {
     const created = document.paths['/v1/payments'].post;
     expect(created.parameters.map((parameter: Json) => parameter.name)).toEqual(['Idempotency-Key']);
     // What the document says of the answer is true of the answer.
-    const answered = z.fromJSONSchema(created.responses['201'].content['application/json'].schema);
+    const { schema } = created.responses['201'].content['application/json'];
+    const answered = z.fromJSONSchema(JSON.parse(JSON.stringify({ ...schema, $defs: document.components.schemas }).replaceAll('#/components/schemas/', '#/$defs/')));
     expect(answered.safeParse((await pay(paymentBody(newPayer()))).body).error).toBeUndefined();
     expect(answered.safeParse({ id: 5 }).success).toBe(false);
     expect((await gateway.call('GET', '/docs')).body).toContain('Settlement API');
@@ -320,16 +342,22 @@ describe('the service', () => {
     expect(rows.every((row) => row.traceparent.startsWith('00-0af7651916cd43dd8448eb211c80319c-'))).toBe(true);
   });
 
-  it('survives bytes that are no HTTP', async () => {
+  it.each([
+    ['bytes that are no HTTP', 'BREW /pot HTCPCP/1.0\r\n\r\n', 400, 'INVALID_REQUEST'],
+    ['two lengths of one body', 'POST /v1/payments HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400, 'INVALID_REQUEST'],
+    ['endless header fields', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`, 431, 'HEADERS_TOO_LARGE'],
+  ])('survives %s', async (_name, bytes, status, code) => {
     const { port, hostname } = new URL(gateway.url);
     const answer = await new Promise<string>((resolve, reject) => {
-      const socket = connect(Number(port), hostname, () => socket.write('BREW /pot HTCPCP/1.0\r\n\r\n'));
+      const socket = connect(Number(port), hostname, () => socket.write(bytes));
       let text = '';
       socket.on('data', (chunk) => (text += chunk.toString()));
       socket.on('end', () => resolve(text));
       socket.on('error', reject);
     });
-    expect(answer).toMatch(/^HTTP\/1\.1 400/);
+    const [head = '', document = ''] = answer.split('\r\n\r\n');
+    expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} [^]*content-type: application/problem\\+json`));
+    expect(JSON.parse(document)).toMatchObject({ status, code, type: expect.any(String), title: expect.any(String), detail: expect.any(String) });
     expect((await gateway.call('GET', '/openapi.json')).status).toBe(200);
   });
 });

@@ -6,10 +6,10 @@ import { openApiDocument } from './openapi';
 import { route, type Route } from './route';
 import { Problem } from './problem';
 
-const ASSETS: Readonly<Record<string, string>> = {
-  'swagger-ui.css': 'text/css; charset=utf-8',
-  'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
-};
+const ASSETS: ReadonlyMap<string, string> = new Map([
+  ['swagger-ui.css', 'text/css; charset=utf-8'],
+  ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
+]);
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -49,7 +49,7 @@ export function documentationRoutes(apiRoutes: readonly Route[], version: string
       documentation: documentation('getDocsAsset', 'Parts of the documentation page'),
       handle: async ({ params: { asset } }) => {
         if (asset === 'start.js') return { status: 200, body: START, contentType: 'text/javascript; charset=utf-8', headers: html };
-        const contentType = ASSETS[asset];
+        const contentType = ASSETS.get(asset);
         if (contentType === undefined) throw new Problem('ROUTE_NOT_FOUND', 'There is nothing at this path.');
         return { status: 200, body: await readFile(join(assets, asset), 'utf8'), contentType, headers: html };
       },

@@ -12,6 +12,7 @@ export const PROBLEMS = {
   IDEMPOTENCY_KEY_INVALID: { status: 400, title: 'The Idempotency-Key header is malformed' },
   ROUTE_NOT_FOUND: { status: 404, title: 'There is nothing at this path' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'The path does not take this method' },
+  REQUEST_TIMEOUT: { status: 408, title: 'The request did not arrive in time' },
   BODY_TOO_LARGE: { status: 413, title: 'The body is too large' },
   URI_TOO_LONG: { status: 414, title: 'A part of the path is too long' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'The body must be application/json' },
@@ -31,6 +32,7 @@ export const PROBLEMS = {
   // Merchants
   MERCHANT_NOT_FOUND: { status: 404, title: 'There is no such merchant' },
   MERCHANT_EXISTS: { status: 409, title: 'The merchant exists' },
+  PAYOUT_ADDRESS_REFUSED: { status: 422, title: 'Payouts are not sent to this address' },
   API_KEY_NOT_FOUND: { status: 404, title: 'The merchant has no such API key' },
   API_KEY_LIMIT_REACHED: { status: 409, title: 'The merchant has too many live API keys' },
 

@@ -84,6 +84,18 @@ function operational(error: OperationalError): Problem {
   return new Problem('STORE_UNAVAILABLE', 'Nothing was done. Repeat the request with the same Idempotency-Key.');
 }
 
+/** What Node's HTTP parser refuses, before there is a request. */
+export function problemOfConnection(code: string | undefined): Problem {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new Problem('HEADERS_TOO_LARGE', 'Request line and header fields together may have at most 16384 bytes.');
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new Problem('REQUEST_TIMEOUT', 'The request did not arrive in time.');
+    default:
+      return new Problem('INVALID_REQUEST', 'These bytes are no HTTP request.', { errors: [{ path: '', message: 'malformed HTTP' }] });
+  }
+}
+
 /** Fastify's own refusals, by their documented codes. */
 function framework(error: unknown): Problem | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;
@@ -103,6 +115,9 @@ function framework(error: unknown): Problem | undefined {
     case 'FST_ERR_MAX_PARAM_LENGTH':
       return new Problem('URI_TOO_LONG', 'An id in the path is longer than any id of this API.');
     default:
-      return undefined;
+      // A refusal that is not known here is still the caller's to mend, not a failure of this service.
+      return 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode >= 400 && error.statusCode < 500 && String(error.code).startsWith('FST_ERR_')
+        ? new Problem('INVALID_REQUEST', 'The request was refused before it was read.', { errors: [{ path: '', message: error.message }] })
+        : undefined;
   }
 }

@@ -43,7 +43,7 @@ export const cursorSchema = parsedString(decodeCursor, 'expected a cursor as nex
 
 /** Unix seconds as a number or as decimal digits, since wallets emit both. */
 export const unixSecondsSchema = z
-  .union([z.int().min(0), z.string().regex(/^(0|[1-9][0-9]{0,14})$/)], 'expected Unix seconds, as a whole number or decimal digits')
+  .union([z.int().min(0), z.string().regex(/^(0|[1-9][0-9]{0,14})$/, 'expected Unix seconds as decimal digits')], 'expected Unix seconds, as a whole number or decimal digits')
   .transform((value) => BigInt(value))
   .meta({ description: 'Unix seconds.', example: 1767225600 });
 

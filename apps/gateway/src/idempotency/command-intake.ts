@@ -113,12 +113,35 @@ export class CommandIntake {
     this.lanes += 1;
     // After the current turn of the event loop: requests that were read from sockets together share the transaction.
     setImmediate(() => {
-      const batch = this.queue.splice(0, BATCH_MAX);
+      const batch = this.take();
       void this.write(batch).finally(() => {
         this.lanes -= 1;
         this.pump();
       });
     });
+  }
+
+  /**
+   * The next batch. Of those that hand in one authorization only the first is in it: whether the others are too late is known
+   * when the first has taken effect, and not before, since it may be refused for something else.
+   */
+  private take(): readonly Waiting[] {
+    const batch: Waiting[] = [];
+    const later: Waiting[] = [];
+    const digests = new Set<string>();
+    let seen = 0;
+    for (; seen < this.queue.length && batch.length < BATCH_MAX; seen += 1) {
+      const waiting = this.queue[seen];
+      if (waiting === undefined) continue;
+      const digest = waiting.item.authorizationUse === undefined ? undefined : hex(waiting.item.authorizationUse.digest);
+      if (digest !== undefined && digests.has(digest)) later.push(waiting);
+      else {
+        batch.push(waiting);
+        if (digest !== undefined) digests.add(digest);
+      }
+    }
+    this.queue.splice(0, seen, ...later);
+    return batch;
   }
 
   private async write(batch: readonly Waiting[]): Promise<void> {
@@ -217,18 +240,9 @@ export class CommandIntake {
 
   /** Which authorizations of these stand for a payment already: digest in hex → payment id. What is new is claimed. */
   private async claimAuthorizations(tx: Transaction, items: readonly IntakeItem[]): Promise<ReadonlyMap<string, string>> {
-    const uses = items.flatMap(({ authorizationUse }) => authorizationUse ?? []);
-    const wanted = new Map<string, { readonly digest: Uint8Array; readonly paymentId: string }>();
     const held = new Map<string, string>();
-    for (const use of uses) {
-      const id = hex(use.digest);
-      const first = wanted.get(id);
-      // Two commands of this batch with one authorization: the first has it.
-      if (first === undefined) wanted.set(id, use);
-      else held.set(id, first.paymentId);
-    }
-    if (wanted.size === 0) return held;
-    const sorted = [...wanted.values()].sort((a, b) => Buffer.compare(a.digest, b.digest));
+    const sorted = items.flatMap(({ authorizationUse }) => authorizationUse ?? []).sort((a, b) => Buffer.compare(a.digest, b.digest));
+    if (sorted.length === 0) return held;
     const inserted = await tx.query<{ digest: Uint8Array }>(
       `INSERT INTO gateway.authorization_use (digest, payment_id) SELECT digest, payment_id FROM unnest($1::bytea[], $2::text[]) u (digest, payment_id)
         ON CONFLICT DO NOTHING RETURNING digest`,

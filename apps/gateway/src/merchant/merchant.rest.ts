@@ -1,5 +1,6 @@
 import type { EventStore } from '@settlement/event-store/port';
 import { merchantKey } from '@settlement/chain/merchant-key';
+import type { EvmAddress } from '@settlement/kernel/address';
 import { fold } from '@settlement/kernel/decider';
 import { parseId, parseMerchantId, type ApiKeyId, type IdSource, type MerchantId, type Randomness, type SponsorId } from '@settlement/kernel/ids';
 import { toRfc3339, type Clock } from '@settlement/kernel/time';
@@ -8,7 +9,7 @@ import { fieldProblem, Problem } from '../http/problem';
 import { json, route, type Route } from '../http/route';
 import { addressSchema, chainIdSchema, textSchema } from '../http/schemas';
 import type { CommandIntake } from '../idempotency/command-intake';
-import type { Chains } from '../payment/chains';
+import type { Chain, Chains } from '../payment/chains';
 import { idSchema, settled } from '../payment/payment.rest';
 import { newApiKeySecret, sha256Hex } from './api-key';
 import type { MerchantDirectory } from './merchant-directory';
@@ -79,12 +80,13 @@ function createMerchant({ intake, chains, clock, ids, randomness, defaultSponsor
       summary: 'Register a merchant',
       description: 'The answer holds a first API key with all scopes.',
       answers: { 201: { description: 'Registered, durably.', schema: merchantSchema } },
-      problems: ['UNKNOWN_CHAIN', 'MODE_MISMATCH'],
+      problems: ['UNKNOWN_CHAIN', 'MODE_MISMATCH', 'PAYOUT_ADDRESS_REFUSED'],
     },
     handle: async ({ body, idempotency, traceparent }) => {
       const chain = chains.get(body.chainId);
       if (chain === undefined) throw fieldProblem('UNKNOWN_CHAIN', 'chainId', `expected one of ${[...chains.keys()].join(', ')}`);
       if (chain.mode !== body.mode) throw fieldProblem('MODE_MISMATCH', 'mode', `${body.chainId} is a ${chain.mode} chain`);
+      checkPayoutAddress(body.payoutAddress, chain);
       const nowNs = clock.nowNs();
       const merchantId = ids.next('mer') as MerchantId;
       const merchant: Merchant = {
@@ -226,6 +228,14 @@ function revokeKey({ store, directory, clock }: MerchantRoutesOptions): Route {
       return { status: 204, body: undefined };
     },
   });
+}
+
+/** The vault paying itself would be paid out in the ledger and not on the chain; at a token or at nobody the money is gone. */
+function checkPayoutAddress(address: EvmAddress, chain: Chain): void {
+  const refused = (why: string): Problem => fieldProblem('PAYOUT_ADDRESS_REFUSED', 'payoutAddress', why);
+  if (BigInt(address) === 0n) throw refused('is the zero address');
+  if (address === chain.vault) throw refused('is the vault itself');
+  for (const token of chain.tokens.values()) if (address === token.address) throw refused(`is the contract of ${token.symbol}`);
 }
 
 function resourceOf(merchant: Merchant) {

@@ -57,7 +57,7 @@ const listQuery = z.strictObject({
   limit: limitSchema.optional(),
   cursor: cursorSchema.optional(),
   status: z.enum(PAYMENT_STATUSES, `expected one of ${PAYMENT_STATUSES.join(', ')}`).optional(),
-  reference: z.string().min(1).max(128).optional(),
+  reference: textSchema(128, 'Only the payment with this reference.').optional(),
 });
 
 /** uint96, which the vault's packed items hold; 79 octillion minor units are above any supply. */
