@@ -19,6 +19,13 @@ export interface GroupCommitLimits {
 
 export const DEFAULT_GROUP_COMMIT: GroupCommitLimits = { lanesMax: 2, batchAppendsMax: 256, queueMax: 10_000, giveUpAfterMs: 10_000 };
 
+/**
+ * Every statement of these connections looks up keys, so its plan depends on no parameter and is made once. Postgres would think
+ * otherwise (it guesses ten elements for an array that it does not see) and plan each call anew, and on an empty table it would
+ * scan. Settings of the function itself would do the same, but are made and undone at each call: a tenth of an append.
+ */
+const ALWAYS_BY_KEY = { plan_cache_mode: 'force_generic_plan', enable_seqscan: 'off', enable_bitmapscan: 'off', jit: 'off' };
+
 /** Appends that one caller wants in one transaction. */
 interface Job {
   readonly appends: readonly Append[];
@@ -65,7 +72,7 @@ export class GroupCommit {
     private readonly onCommitted: (heads: ReadonlyMap<number, bigint>) => void,
   ) {
     // A lock wait that outlives the callers is ended by the server before they give up, so that they hear a precise not-done.
-    const config = connectionConfig(url, `settlement-${writer.source}-append`, { lock_timeout: String(Math.ceil(limits.giveUpAfterMs * 0.8)) });
+    const config = connectionConfig(url, `settlement-${writer.source}-append`, { ...ALWAYS_BY_KEY, lock_timeout: String(Math.ceil(limits.giveUpAfterMs * 0.8)) });
     this.lanes = Array.from({ length: limits.lanesMax }, () => new Lane(config, this.heads));
   }
 

@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { systemClock } from '@settlement/config/system-ports';
 import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
 import { appendOf, event, openStore } from '../test/store-fixture';
 import type { PostgresEventStore } from './postgres-event-store';
@@ -90,5 +92,42 @@ describe('event store on Postgres', () => {
     await expect(zombie.transact(0, (tx) => tx.append([appendOf('payment-9', 'c-11', 'any', event())]))).rejects.toThrow();
     await zombie.close();
     await store.transact(0, (tx) => tx.query('UPDATE event_store.partition SET epoch = 1'));
+  });
+
+  it('looks up by key however large the log has grown since its plans were made', async () => {
+    const grown = await startPostgres({ databases: ['gateway'] });
+    onTestFinished(() => grown.stop());
+    const one = await openStore(grown.urlFor('gateway'));
+    // Each way once on the empty table, where Postgres would rather scan; then the same connections on a grown one.
+    const each = async (name: string): Promise<void> => {
+      const results = [
+        await one.append(appendOf(name, 'c-1', 'must-not-exist', event())),
+        await one.append(appendOf(name, 'c-2', 1n, event())),
+        await one.append(appendOf(name, 'c-3', 'any', event())),
+        ...(await one.appendMany(Array.from({ length: 8 }, (_, i) => appendOf(`${name}-${i}`, 'c', 'must-not-exist', event())))),
+        ...(await one.appendMany(Array.from({ length: 8 }, (_, i) => appendOf(`${name}-${i}`, 'd', 1n, event())))),
+      ];
+      expect(new Set(results.map(({ outcome }) => outcome))).toEqual(new Set(['appended']));
+    };
+    for (let i = 0; i < 10; i += 1) await each(`early-${i}`);
+    for (let i = 0; i < 10; i += 1) await one.appendMany(Array.from({ length: 500 }, (_, n) => appendOf(`bulk-${i}-${n}`, 'c', 'must-not-exist', event())));
+    for (let i = 0; i < 50; i += 1) await each(`late-${i}`);
+    // Backends hand in their counts when they end.
+    await one.close();
+    const admin = new pg.Client({ connectionString: grown.urlFor('gateway') });
+    await admin.connect();
+    onTestFinished(() => admin.end());
+    const counts = async () =>
+      (await admin.query<{ scanned: string; read: string }>(
+        `SELECT t.seq_tup_read AS scanned, sum(i.idx_tup_read) AS read FROM pg_stat_user_tables t JOIN pg_stat_user_indexes i USING (relid) WHERE t.relname = 'event' GROUP BY t.seq_tup_read`,
+      )).rows[0];
+    let counted = await counts();
+    for (let tries = 0; Number(counted?.read ?? 0) === 0 && tries < 50; tries += 1) {
+      await systemClock.sleep(100);
+      counted = await counts();
+    }
+    expect(Number(counted?.scanned)).toBe(0);
+    // Sixty rounds of nineteen appends look up a key or two each; one walk over the grown index alone would read five thousand.
+    expect(Number(counted?.read)).toBeLessThan(60 * 19 * 3);
   });
 });
