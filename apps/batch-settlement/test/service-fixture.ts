@@ -6,7 +6,7 @@ import { messageEventCodec } from '@settlement/event-store/event-codec';
 import { openEventStore, singleDatabase, type PostgresEventStore } from '@settlement/event-store/postgres-event-store';
 import type { Bytes32, EvmAddress } from '@settlement/kernel/address';
 import type { TokenUnits } from '@settlement/kernel/money';
-import { freePort } from '@settlement/local-stack/anvil';
+import { freePort } from '@settlement/local-stack/free-port';
 import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
 import { BatchSettlementServiceService } from '@settlement/proto/batch/v1/batch';
 import { MerchantRegistered, PaymentCollected, RefundRequested } from '@settlement/proto/gateway/v1/events';

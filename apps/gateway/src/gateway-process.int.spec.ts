@@ -1,10 +1,10 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { call, createMerchant, newPayer, paymentBody, startGateway, startSurroundings, until, type Answer, type Surroundings } from '../test/running-gateway';
+import { freePort } from '@settlement/local-stack/free-port';
 
 const root = resolve(import.meta.dirname, '../../..');
 /** Beside the other bundles, so that packages resolve from the repository. */
@@ -29,14 +29,6 @@ afterAll(async () => {
   await around?.stop();
   rmSync(bundle, { force: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
 
 interface GatewayProcess {
   readonly url: string;

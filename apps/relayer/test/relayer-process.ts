@@ -1,7 +1,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort } from '@settlement/local-stack/anvil';
+import { freePort } from '@settlement/local-stack/free-port';
 import { RelayerServiceService } from '@settlement/proto/relayer/v1/relayer';
 import { grpcClient, type RpcClient } from '@settlement/rpc/grpc-client';
 import { repositoryRoot } from '@settlement/config/repository-root';

@@ -1,9 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { createWriteStream, existsSync, type WriteStream } from 'node:fs';
-import { createServer } from 'node:net';
-import { delimiter, join } from 'node:path';
+import { createWriteStream, type WriteStream } from 'node:fs';
 import { systemClock } from '@settlement/config/system-ports';
 import { OperationalError } from '@settlement/kernel/errors';
+import { killedWithParent } from '@settlement/local-stack/parent-death';
 
 export type ServiceName = 'gateway' | 'relayer' | 'paymaster' | 'batch-settlement' | 'compliance-screening';
 
@@ -54,7 +53,7 @@ export class ServiceProcess {
     this.log = createWriteStream(this.launch.logFile, { flags: 'a' });
     const command = [process.execPath, '--enable-source-maps', '--disable-warning=TimeoutNegativeWarning', ...(this.launch.nodeArguments ?? []), this.launch.program];
     // A service must not outlive whoever started it, even when that one is killed with SIGKILL.
-    const [file = process.execPath, ...rest] = hasSetpriv ? ['setpriv', '--pdeathsig', 'KILL', ...command] : command;
+    const [file = process.execPath, ...rest] = [...killedWithParent(), ...command];
     const child = spawn(file, rest, {
       env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', NODE_ENV: 'production', ...this.launch.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -111,25 +110,4 @@ export class ServiceProcess {
     await ended;
     this.log?.end();
   }
-}
-
-const hasSetpriv = (process.env['PATH'] ?? '').split(delimiter).some((dir) => dir !== '' && existsSync(join(dir, 'setpriv')));
-
-/** Ports that were free a moment ago. A process that finds its port taken says so and the start fails; it never shares. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () =>
-      new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-        const server = createServer();
-        server.once('error', reject);
-        server.listen(0, '127.0.0.1', () => resolve(server));
-      }),
-    ),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))));
-  return ports;
 }

@@ -10,12 +10,13 @@ import { postgresFeed } from '@settlement/feed/postgres-feed';
 import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { startAnvil, type Anvil } from '@settlement/local-stack/anvil';
 import { deployLocal, type LocalDeployment } from '@settlement/local-stack/deploy';
+import { freePorts } from '@settlement/local-stack/free-port';
 import { startKafka, type LocalKafka } from '@settlement/local-stack/kafka';
 import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
 import { createLogger } from '@settlement/observability/logger';
 import { writeSandboxList } from '@settlement/testing/sandbox-list';
 import { bundleService } from './bundles';
-import { freePorts, serviceNames, ServiceProcess, type ServiceName } from './service-process';
+import { serviceNames, ServiceProcess, type ServiceName } from './service-process';
 
 export interface SystemOptions {
   readonly feed: 'postgres' | 'kafka';

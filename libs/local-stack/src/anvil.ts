@@ -2,11 +2,12 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { OperationalError } from '@settlement/kernel/errors';
 import { repositoryRoot } from '@settlement/config/repository-root';
+import { freePort } from './free-port';
+import { killedWithParent } from './parent-death';
 
 export interface AnvilOptions {
   /** A block each so many milliseconds, or a block a transaction. Anvil's clock runs ahead of the wall's when blocks come faster than one a second. */
@@ -46,17 +47,6 @@ function binary(): string {
   return join(dirname(require.resolve(`@foundry-rs/anvil-${process.platform}-${arch}/package.json`)), 'bin/anvil');
 }
 
-export async function freePort(): Promise<number> {
-  return await new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port'))));
-    });
-  });
-}
-
 /** Starts an EVM node and answers when it answers. It ends with this process, also when that is killed (Linux: parent-death signal). */
 export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
   const { blockTimeMs = 'instant', chainId = 31337, accounts = 10, slotsInAnEpoch = 1, statePath } = options;
@@ -77,7 +67,7 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
     ...(statePath === undefined ? [] : ['--state', statePath, '--state-interval', '5']),
   ];
   const path = binary();
-  const [command, argv] = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', ['--pdeathsig', 'KILL', path, ...args]] : [path, args];
+  const [command = path, ...argv] = [...killedWithParent(), path, ...args];
   // Its home would otherwise collect states of past blocks for ever.
   const child = spawn(command, argv, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, HOME: cache, RUST_LOG: 'off' } });
   let complaint = '';

@@ -8,7 +8,8 @@ import { OperationalError } from '@settlement/kernel/errors';
 import { Kafka, logLevel } from 'kafkajs';
 import { atExit } from './at-exit';
 import { KAFKA_VERSION, locateKafka, type KafkaDistribution } from './kafka-jars';
-import { freePort } from './postgres';
+import { freePort } from './free-port';
+import { killedWithParent } from './parent-death';
 
 export interface KafkaOptions {
   /** Where the broker's files stand. A new folder under the temporary directory, removed on stop, when absent. */
@@ -125,7 +126,7 @@ class JavaBroker implements LocalKafka {
   }
 
   async start(): Promise<void> {
-    const [program, ...args] = [...deathSignal(), this.distribution.java, ...this.#jvmArgs(this.options.heapMb ?? 512), 'kafka.Kafka', join(this.directory, 'server.properties')];
+    const [program, ...args] = [...killedWithParent(), this.distribution.java, ...this.#jvmArgs(this.options.heapMb ?? 512), 'kafka.Kafka', join(this.directory, 'server.properties')];
     if (program === undefined) throw new OperationalError('KAFKA_NOT_STARTED', 'no program to start', 'not-done');
     const log = openSync(this.#logFile, 'a');
     // detached: Ctrl-C in a terminal must reach the services first, which still want to publish while they drain.
@@ -231,12 +232,6 @@ rootLogger.level=warn
 rootLogger.appenderRefs=console
 rootLogger.appenderRef.console.ref=console
 `;
-
-/** The kernel ends the broker when this process dies without a word (Linux with util-linux; elsewhere the exit hook must do). */
-function deathSignal(): readonly string[] {
-  const help = spawnSync('setpriv', ['--help'], { encoding: 'utf8' });
-  return help.status === 0 && help.stdout.includes('--pdeathsig') ? ['setpriv', '--pdeathsig', 'KILL', '--'] : [];
-}
 
 const running = new Set<JavaBroker>();
 let hookInstalled = false;

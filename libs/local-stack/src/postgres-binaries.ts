@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { accessSync, chmodSync, constants, cpSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { OperationalError } from '@settlement/kernel/errors';
+import { canSignalOnParentDeath } from './parent-death';
 
 /** The OS user that the server runs as; `undefined` means: as ourselves. */
 export interface OsUser {
@@ -140,8 +140,7 @@ function fingerprintOf(root: string): string {
 
 /** The words before a command that make it run as `user` and get SIGINT (a fast, clean shutdown) when its parent dies. */
 export function launchPrefix(user: OsUser | undefined): { readonly command: readonly string[]; readonly spawnAs: { uid?: number; gid?: number } } {
-  const help = spawnSync('setpriv', ['--help'], { encoding: 'utf8' });
-  if (help.status !== 0 || !help.stdout.includes('--pdeathsig')) {
+  if (!canSignalOnParentDeath()) {
     return { command: [], spawnAs: user === undefined ? {} : { uid: user.uid, gid: user.gid } };
   }
   // setpriv itself changes the user: the kernel clears the death signal when the uid changes after it was set.

@@ -1,13 +1,13 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, closeSync, existsSync, lstatSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, realpathSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperationalError } from '@settlement/kernel/errors';
 import pg from 'pg';
 import { atExit } from './at-exit';
+import { freePort } from './free-port';
 import { launchPrefix, locatePostgres, postgresOsUser, reachableBy, type OsUser, type PostgresBinaries } from './postgres-binaries';
 
 export interface PostgresOptions {
@@ -364,21 +364,6 @@ async function createDatabases(url: string, databases: readonly string[]): Promi
   } finally {
     await client.end();
   }
-}
-
-/** A port that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer();
-    server.once('error', fail);
-    server.listen(0, HOST, () => {
-      const address = server.address();
-      server.close(() => {
-        if (address === null || typeof address === 'string') fail(new OperationalError('NO_FREE_PORT', 'the system named no port', 'not-done'));
-        else done(address.port);
-      });
-    });
-  });
 }
 
 // ---- processes -------------------------------------------------------------------------------------------------------

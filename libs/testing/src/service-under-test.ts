@@ -1,9 +1,9 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '@settlement/local-stack/free-port';
 
 /** A service as the process that it will be: bundled once, started with an environment, killed and started again. */
 export class ServiceUnderTest {
@@ -104,18 +104,4 @@ export class ServiceUnderTest {
   ready(): Promise<void> {
     return this.until(({ status }) => status === 200);
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer();
-    server.once('error', fail);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => {
-        if (address === null || typeof address === 'string') fail(new Error('no port'));
-        else done(address.port);
-      });
-    });
-  });
 }

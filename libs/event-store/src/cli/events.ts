@@ -1,6 +1,5 @@
-import { createWriteStream, existsSync, readFileSync } from 'node:fs';
+import { createWriteStream, existsSync } from 'node:fs';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '@settlement/config/system-ports';
 import { InvalidInput, OperationalError } from '@settlement/kernel/errors';
@@ -10,6 +9,7 @@ import { LogReader, withoutPassword } from '../log-reader';
 import type { NewEvent } from '../resolve-appends';
 import { verifyExport, verifyLive, type Verification } from '../verify-sources';
 import { decodePayload } from './decode-payload';
+import { sandboxDatabases } from './sandbox-databases';
 
 const HELP = `Reads and verifies event logs.
 
@@ -51,18 +51,9 @@ function readArguments() {
   }
 }
 
-/** Database addresses by service, from the file that `npm start` writes. */
-function sandboxDatabases(): ReadonlyMap<string, string> {
-  const path = join(process.env['SETTLEMENT_ROOT'] ?? process.cwd(), '.settlement', 'sandbox.json');
-  if (!existsSync(path)) return new Map();
-  const state = JSON.parse(readFileSync(path, 'utf8')) as { postgres?: { databases?: Record<string, unknown> } };
-  const databases = Object.entries(state.postgres?.databases ?? {});
-  return new Map(databases.flatMap(([service, url]) => (typeof url === 'string' ? [[service.replaceAll('_', '-'), url] as const] : [])));
-}
-
 function chosenUrls(): readonly string[] {
   if (flags.url !== undefined) return [flags.url];
-  const databases = sandboxDatabases();
+  const databases = sandboxDatabases() ?? new Map<string, string>();
   if (databases.size === 0) throw usage('no --url given, and no sandbox is running (npm start)');
   if (flags.service === undefined) return [...databases.values()];
   const url = databases.get(flags.service.replaceAll('_', '-'));
@@ -73,7 +64,7 @@ function chosenUrls(): readonly string[] {
 function oneUrl(): string {
   const urls = chosenUrls();
   const [url] = urls;
-  if (url === undefined || urls.length !== 1) throw usage(`name one service with --service: ${[...sandboxDatabases().keys()].join(', ')}`);
+  if (url === undefined || urls.length !== 1) throw usage(`name one service with --service: ${[...(sandboxDatabases() ?? new Map<string, string>()).keys()].join(', ')}`);
   return url;
 }
 

@@ -1,6 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { sandboxDatabases } from '@settlement/event-store/cli/sandbox-databases';
 import pg from 'pg';
 import { poolDatabase } from '../feed-database';
 import { describeFailure } from '../failure';
@@ -50,16 +49,12 @@ type Flags = ReturnType<typeof readArguments>['values'];
 /** Name and address of each database to look into. */
 function databasesOf(flags: Flags): ReadonlyMap<string, string> {
   if (flags.url !== undefined) return new Map([[flags.service ?? 'given', flags.url]]);
-  const path = join(process.env['SETTLEMENT_ROOT'] ?? process.cwd(), '.settlement', 'sandbox.json');
-  if (!existsSync(path)) throw new WrongUsage('no sandbox is running here (npm start); name a database with --url');
-  const state = JSON.parse(readFileSync(path, 'utf8')) as { postgres?: { databases?: Record<string, unknown> } };
-  const all = Object.entries(state.postgres?.databases ?? {}).flatMap(([name, url]): [string, string][] =>
-    typeof url === 'string' ? [[name.replaceAll('_', '-'), url]] : [],
-  );
-  if (flags.service === undefined) return new Map(all);
-  const chosen = all.filter(([name]) => name === flags.service);
-  if (chosen.length === 0) throw new WrongUsage(`the sandbox has no service ${flags.service}; it has ${all.map(([name]) => name).join(', ')}`);
-  return new Map(chosen);
+  const all = sandboxDatabases();
+  if (all === undefined) throw new WrongUsage('no sandbox is running here (npm start); name a database with --url');
+  if (flags.service === undefined) return all;
+  const chosen = all.get(flags.service);
+  if (chosen === undefined) throw new WrongUsage(`the sandbox has no service ${flags.service}; it has ${[...all.keys()].join(', ')}`);
+  return new Map([[flags.service, chosen]]);
 }
 
 async function inDatabase<T>(url: string, work: (database: ReturnType<typeof poolDatabase>) => Promise<T>): Promise<T> {
