@@ -29,6 +29,18 @@ describe('CHAINS', () => {
     ]);
   });
 
+  it('gives what a chain offers beside the vault', () => {
+    const entryPoint = '0x4337084d9e255ff0702461cf8895ce9e3b5ff108';
+    const offers = {
+      transfersAddress: usdc.address.toLowerCase(),
+      permit2ProxyAddress: '0x402085c248eea27d92e8b30b2c58ed07f9e20001',
+      entryPoints: [{ address: entryPoint, version: '0.8' }],
+      sponsorPaymasters: [{ entryPoint, address: usdc.address.toLowerCase() }],
+      walletFactories: [anvil.vaultAddress.toLowerCase()],
+    };
+    expect(read([{ ...anvil, ...offers }])[0]).toMatchObject(offers);
+  });
+
   it.each([
     ['no chain', [], ['CHAINS']],
     ['no token', [{ ...anvil, tokens: [] }], ['CHAINS.0.tokens']],
@@ -36,6 +48,7 @@ describe('CHAINS', () => {
     ['a bare chain number', [{ ...anvil, chainId: 31337 }], ['CHAINS.0.chainId']],
     ['an endpoint that is no web address', [{ ...anvil, rpcUrls: ['ipc:///geth'] }], ['CHAINS.0.rpcUrls.0']],
     ['a fraction of a block', [{ ...anvil, finalityDepth: 0.5 }], ['CHAINS.0.finalityDepth']],
+    ['an entry point of another version', [{ ...anvil, entryPoints: [{ address: usdc.address, version: '0.6' }] }], ['CHAINS.0.entryPoints.0.version']],
     ['a third mode', [{ ...anvil, mode: 'staging' }], ['CHAINS.0.mode']],
     ['a misspelt field', [{ ...anvil, finalityDept: 2 }], ['CHAINS.0']],
   ])('refuses %s and says where', (_, chains, paths) => {

@@ -32,6 +32,16 @@ const chainConfig = z.strictObject({
   mode: z.enum(['test', 'live']),
   rpcUrls: z.array(z.url({ protocol: /^https?$/ })).min(1),
   vaultAddress: address,
+  /** `Transfers`, through which direct payments go; without it this chain offers none. */
+  transfersAddress: address.optional(),
+  /** The canonical x402 proxy of Permit2 (`x402ExactPermit2Proxy`); without it this chain settles no Permit2 payments. */
+  permit2ProxyAddress: address.optional(),
+  /** ERC-4337 entry points whose operations are bundled. */
+  entryPoints: z.array(z.strictObject({ address, version: z.enum(['0.7', '0.8']) })).optional(),
+  /** Our paymaster, one per entry point. */
+  sponsorPaymasters: z.array(z.strictObject({ entryPoint: address, address })).optional(),
+  /** ERC-6492: factories that `Transfers` may call to deploy a payer's wallet on the way. */
+  walletFactories: z.array(address).optional(),
   /** Blocks on top of a transaction's block before it counts as final. */
   finalityDepth: z.number().int().min(0).max(1_000),
   /** Expected time between blocks; paces polling. */
