@@ -282,6 +282,7 @@ export function finalized(...outcomes: readonly Outcome[]): TransactionFinalized
       reservationId: 'rsv',
       costWei: '1',
       payouts: (o.payouts ?? []).map((p) => ({ payoutId: p.payoutId, paid: p.paid, reason: p.reason ?? IntentReason.INTENT_REASON_UNSPECIFIED })),
+      executedByTransactionHash: '',
     })),
   });
 }

@@ -92,6 +92,13 @@ export class GrpcPeers {
           settleGasItemMax: 82_500n,
           refundGasMax: 375_000n,
           finalityDepth: 2,
+          transfersAddress: '',
+          transferGasMax: 0n,
+          permit2TransferGasMax: 0n,
+          permit2ProxyAddress: '',
+          entryPoints: [],
+          blockTimeMs: 1_000,
+          walletFactories: [],
         } satisfies DescribeChainResponse),
     } satisfies Partial<RpcImplementation<RelayerServiceService>>;
     this.#server = await startGrpcServer({

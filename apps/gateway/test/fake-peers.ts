@@ -101,6 +101,7 @@ export async function startFakePeers(): Promise<FakePeers> {
     },
   });
   const relayer = await serve(RelayerServiceService, {
+    ...unused(RelayerServiceService),
     submit: () => Promise.reject(new Error('the gateway submits many at once')),
     submitMany: async ({ items }) => {
       state.calls.relayer += 1;
@@ -131,6 +132,13 @@ export async function startFakePeers(): Promise<FakePeers> {
         settleGasItemMax: 0n,
         refundGasMax: 0n,
         finalityDepth: 1,
+        transfersAddress: '',
+        transferGasMax: 0n,
+        permit2TransferGasMax: 0n,
+        permit2ProxyAddress: '',
+        entryPoints: [],
+        blockTimeMs: 1_000,
+        walletFactories: [],
       };
     },
   });

@@ -27,8 +27,11 @@ export async function finalize(log: EventStore, outcomes: readonly { readonly pa
       reservationId: paymentId.replace('pay_', 'rsv_'),
       costWei: '1',
       payouts: [],
+      executedByTransactionHash: '',
     })),
     finalizedAtNs: 1n,
+    attempt: 0,
+    returnedIntentIds: [],
   }).finish();
   await append(log, `transaction-${transactionHash}`, 'TransactionFinalized', payload);
   return transactionHash;
@@ -37,7 +40,7 @@ export async function finalize(log: EventStore, outcomes: readonly { readonly pa
 export async function expire(log: EventStore, paymentId: string): Promise<void> {
   const payload = IntentExpired.encode({
     intentId: paymentId.replace('pay_', 'int_'), chainId: 'eip155:31337', subjectId: paymentId, sponsorId: 'spo_default',
-    reservationId: paymentId.replace('pay_', 'rsv_'), reason: IntentReason.INTENT_REASON_AUTHORIZATION_EXPIRED, expiredAtNs: 1n,
+    reservationId: paymentId.replace('pay_', 'rsv_'), reason: IntentReason.INTENT_REASON_AUTHORIZATION_EXPIRED, expiredAtNs: 1n, detail: '',
   }).finish();
   await append(log, `intent-${paymentId}`, 'IntentExpired', payload);
 }

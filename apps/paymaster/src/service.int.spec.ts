@@ -94,8 +94,8 @@ describe('paymaster as a process', () => {
         type: 'TransactionFinalized',
         schemaVersion: 1,
         payload: TransactionFinalized.encode({
-          transactionId: id, chainId, transactionHash: hash, blockNumber: 1n, blockHash: hash, gasUsed: 1n, gasPriceWei: '1', finalizedAtNs: 1n,
-          outcomes: [{ intentId: `int-${id}`, subjectId: id, kind: IntentKind.INTENT_KIND_COLLECT, executed: true, reason: IntentReason.INTENT_REASON_UNSPECIFIED, sponsorId, reservationId: id, costWei, payouts: [] }],
+          transactionId: id, chainId, transactionHash: hash, blockNumber: 1n, blockHash: hash, gasUsed: 1n, gasPriceWei: '1', finalizedAtNs: 1n, attempt: 0, returnedIntentIds: [],
+          outcomes: [{ intentId: `int-${id}`, subjectId: id, kind: IntentKind.INTENT_KIND_COLLECT, executed: true, reason: IntentReason.INTENT_REASON_UNSPECIFIED, sponsorId, reservationId: id, costWei, payouts: [], executedByTransactionHash: '' }],
         }).finish(),
       }],
     });

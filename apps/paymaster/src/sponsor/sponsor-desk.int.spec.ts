@@ -238,7 +238,7 @@ describe('sponsor desk on Postgres', () => {
     for (const id of ['p1', 'p2', 'p3', 'p4']) await desk.ask(sponsorId, reserve(id, 100n), '');
     const outcome = (reservationId: string, costWei: string) => ({
       intentId: `int-${reservationId}`, subjectId: reservationId, kind: IntentKind.INTENT_KIND_COLLECT, executed: true, reason: IntentReason.INTENT_REASON_UNSPECIFIED,
-      sponsorId, reservationId, costWei, payouts: [],
+      sponsorId, reservationId, costWei, payouts: [], executedByTransactionHash: '',
     });
     const event = (type: string, payload: Uint8Array): RecordedEvent => ({
       type, payload, schemaVersion: 1, source: 'relayer', partition: 0, position: 1n, eventId: '0-1', streamId: 't', streamVersion: 1n, commandId: 'c',
@@ -246,10 +246,10 @@ describe('sponsor desk on Postgres', () => {
     });
     const events = [
       event('TransactionFinalized', TransactionFinalized.encode({
-        transactionId: 't', chainId, transactionHash: hash, blockNumber: 1n, blockHash: hash, gasUsed: 1n, gasPriceWei: '1', finalizedAtNs: 1n,
+        transactionId: 't', chainId, transactionHash: hash, blockNumber: 1n, blockHash: hash, gasUsed: 1n, gasPriceWei: '1', finalizedAtNs: 1n, attempt: 0, returnedIntentIds: [],
         outcomes: [outcome('p1', '30'), outcome('p2', '130'), outcome('ghost', '5'), { ...outcome('', '7') }],
       }).finish()),
-      event('IntentExpired', IntentExpired.encode({ intentId: 'i', chainId, subjectId: 'p3', sponsorId, reservationId: 'p3', reason: IntentReason.INTENT_REASON_UNSPECIFIED, expiredAtNs: 1n }).finish()),
+      event('IntentExpired', IntentExpired.encode({ intentId: 'i', chainId, subjectId: 'p3', sponsorId, reservationId: 'p3', reason: IntentReason.INTENT_REASON_UNSPECIFIED, expiredAtNs: 1n, detail: '' }).finish()),
     ];
     const consumer = costConsumer(desk, log, metrics());
     await store.transact(0, (tx) => consumer.apply(tx, events));
