@@ -88,24 +88,24 @@ export function packUserOperation(operation: UserOperation): PackedUserOperation
 /** The other way round. Throws on an init code or paymaster field that is too short to be one. */
 export function unpackUserOperation(packed: PackedUserOperation): UserOperation {
   const { initCode, paymasterAndData, accountGasLimits, gasFees } = packed;
-  invariant(initCode === '0x' || initCode.length >= 42, 'USER_OPERATION_INIT_CODE', 'an init code begins with 20 bytes of factory', { length: initCode.length });
-  invariant(paymasterAndData === '0x' || paymasterAndData.length >= 106, 'USER_OPERATION_PAYMASTER', 'a paymaster field begins with 52 bytes', { length: paymasterAndData.length });
+  invariant(initCode.length === 2 || initCode.length >= 42, 'USER_OPERATION_INIT_CODE', 'an init code begins with 20 bytes of factory', { length: initCode.length });
+  invariant(paymasterAndData.length === 2 || paymasterAndData.length >= 106, 'USER_OPERATION_PAYMASTER', 'a paymaster field begins with 52 bytes', { length: paymasterAndData.length });
   const half = (hex: string, at: number): bigint => BigInt(`0x${hex.slice(at, at + 32)}`);
   return {
     sender: packed.sender,
     nonce: packed.nonce,
-    ...(initCode === '0x' ? {} : { factory: initCode.slice(0, 42).toLowerCase() as EvmAddress }),
-    factoryData: (initCode === '0x' ? '0x' : `0x${initCode.slice(42)}`) as HexBytes,
+    ...(initCode.length === 2 ? {} : { factory: initCode.slice(0, 42).toLowerCase() as EvmAddress }),
+    factoryData: (initCode.length === 2 ? '0x' : `0x${initCode.slice(42)}`) as HexBytes,
     callData: packed.callData,
     verificationGasLimit: half(accountGasLimits, 2),
     callGasLimit: half(accountGasLimits, 34),
     preVerificationGas: packed.preVerificationGas,
     priorityFeePerGasWeiMax: half(gasFees, 2),
     feePerGasWeiMax: half(gasFees, 34),
-    ...(paymasterAndData === '0x' ? {} : { paymaster: paymasterAndData.slice(0, 42).toLowerCase() as EvmAddress }),
-    paymasterVerificationGasLimit: paymasterAndData === '0x' ? 0n : half(paymasterAndData, 42),
-    paymasterPostOpGasLimit: paymasterAndData === '0x' ? 0n : half(paymasterAndData, 74),
-    paymasterData: (paymasterAndData === '0x' ? '0x' : `0x${paymasterAndData.slice(106)}`) as HexBytes,
+    ...(paymasterAndData.length === 2 ? {} : { paymaster: paymasterAndData.slice(0, 42).toLowerCase() as EvmAddress }),
+    paymasterVerificationGasLimit: paymasterAndData.length === 2 ? 0n : half(paymasterAndData, 42),
+    paymasterPostOpGasLimit: paymasterAndData.length === 2 ? 0n : half(paymasterAndData, 74),
+    paymasterData: (paymasterAndData.length === 2 ? '0x' : `0x${paymasterAndData.slice(106)}`) as HexBytes,
     signature: packed.signature,
   };
 }
