@@ -30,6 +30,22 @@ export class RpcRefused extends OperationalError {
   }
 }
 
+/** An HTTP answer that is no JSON-RPC: a gateway spoke, not the node. Whether the node saw the request is not known. */
+export class RpcHttpFailure extends OperationalError {
+  override readonly name = 'RpcHttpFailure';
+
+  constructor(
+    methods: string,
+    readonly status: number,
+    outcome: Outcome,
+    /** RFC 9110, 10.2.3: not to be asked again before. */
+    readonly retryAfterMs?: number,
+    cause?: unknown,
+  ) {
+    super(status === 429 ? 'RPC_RATE_LIMITED' : 'RPC_MALFORMED', `${methods}: HTTP ${status} without an answer`, outcome, { cause });
+  }
+}
+
 export interface JsonRpc {
   readonly url: string;
   /** The result, `RpcRefused`, or `OperationalError` RPC_UNREACHABLE | RPC_TIMEOUT | RPC_MALFORMED with its outcome. */
@@ -59,6 +75,17 @@ function causeCode(error: unknown): string {
   return '';
 }
 
+/** Seconds, or an HTTP date; anything else is no statement. */
+function retryAfterMs(header: string | null): number | undefined {
+  if (header === null) return undefined;
+  if (/^\d{1,9}$/.test(header)) return Number(header) * 1_000;
+  const at = Date.parse(header);
+  return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now());
+}
+
+/** A node that leaves out one item of a batch has said nothing about it, and something about the others. */
+export const NO_ANSWER: RpcRefusal = { code: 0, message: 'no answer to this item of the batch' };
+
 function parseAnswer(method: string, body: unknown): RpcAnswer {
   if (typeof body === 'object' && body !== null) {
     if ('error' in body && typeof body.error === 'object' && body.error !== null) {
@@ -87,11 +114,12 @@ export function jsonRpc(url: string, { timeoutMs = 10_000, batchSizeMax = 100 }:
       const code = causeCode(error);
       throw failed('RPC_UNREACHABLE', code === '' ? 'connection failed' : code, NOT_SENT.has(code) ? 'not-done' : inDoubt, error);
     }
+    // RFC 6585: what is answered with 429 was not processed, whatever its body says.
+    if (response.status === 429) throw new RpcHttpFailure(methods, 429, 'not-done', retryAfterMs(response.headers.get('retry-after')));
     try {
       return JSON.parse(text);
     } catch (error) {
-      // A gateway in between answers 429 or 502 with HTML: whether the node saw the request is not known.
-      throw failed('RPC_MALFORMED', `HTTP ${response.status} without JSON`, response.status === 429 ? 'not-done' : inDoubt, error);
+      throw new RpcHttpFailure(methods, response.status, inDoubt, undefined, error);
     }
   }
 
@@ -108,7 +136,7 @@ export function jsonRpc(url: string, { timeoutMs = 10_000, batchSizeMax = 100 }:
       throw new OperationalError('RPC_MALFORMED', `${methods}: expected one answer a request`, effect ? 'unknown' : 'not-done');
     }
     const byId = new Map<unknown, unknown>(body.map((item: unknown) => [typeof item === 'object' && item !== null && 'id' in item ? item.id : undefined, item]));
-    return requests.map(({ method }, i) => parseAnswer(method, byId.get(first + i)));
+    return requests.map(({ method }, i) => (byId.has(first + i) ? parseAnswer(method, byId.get(first + i)) : { ok: false, error: NO_ANSWER }));
   }
 
   return {

@@ -1,9 +1,10 @@
-import type { JsonRpc, RpcRequest } from '@settlement/chain/rpc';
+import { RpcHttpFailure, RpcRefused, type JsonRpc, type RpcRequest } from '@settlement/chain/rpc';
 import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
-import type { FeeObservation } from '../lane/fee.policy';
-import type { BroadcastOutcome, Broadcaster } from '../ports/broadcaster';
-import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog } from '../ports/chain-reader';
+import type { FeeObservation } from '../../lane/fee.policy';
+import type { BroadcastOutcome, Broadcaster } from '../../ports/broadcaster';
+import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog } from '../../ports/chain-reader';
+import { classify, type NodeAnswer } from './answer-classification.policy';
 
 /** One JSON-RPC endpoint as reader and broadcaster. Several endpoints become a further adapter of the same ports. */
 export class JsonRpcChain implements ChainReader, Broadcaster {
@@ -74,13 +75,18 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
   }
 
   async broadcast(raws: readonly HexBytes[]): Promise<readonly BroadcastOutcome[]> {
+    if (raws.length === 0) return [];
     try {
       const answers = await this.rpc.batch(raws.map((raw) => ({ method: 'eth_sendRawTransaction', params: [raw] })));
-      return answers.map((answer) => (answer.ok ? { outcome: 'taken' } : outcomeOfRefusal(answer.error.message)));
+      return raws.map((_, i) => {
+        const answer = answers[i];
+        if (answer === undefined) return { outcome: 'unknown', why: 'no answer' };
+        return classify(answer.ok ? { kind: 'result' } : { kind: 'error', ...answer.error });
+      });
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      // Not sent is certain only where the connection never stood; for the caller both mean: send the same bytes again.
-      return raws.map(() => ({ outcome: error instanceof OperationalError && error.outcome === 'not-done' ? 'refused' : 'unknown', why }));
+      // One answer, or none, for all of them.
+      const outcome = classify(failureOf(error));
+      return raws.map(() => outcome);
     }
   }
 
@@ -94,11 +100,12 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
   }
 }
 
-/** The texts of geth, reth, Erigon, Nethermind, Besu and anvil; there is no code for these. */
-function outcomeOfRefusal(message: string): BroadcastOutcome {
-  if (/already known|already imported|known transaction|ALREADY_EXISTS|AlreadyKnown/i.test(message)) return { outcome: 'taken' };
-  if (/nonce too low|nonce is too low|OldNonce|invalid nonce/i.test(message)) return { outcome: 'used' };
-  return { outcome: 'refused', why: message };
+/** A failed exchange as what is known of it. Not sent is certain only where the connection never stood. */
+export function failureOf(error: unknown): NodeAnswer {
+  if (error instanceof RpcRefused) return { kind: 'error', ...error.refusal };
+  if (error instanceof RpcHttpFailure) return { kind: 'http', status: error.status };
+  const why = error instanceof Error ? error.message : String(error);
+  return { kind: 'transport', sent: error instanceof OperationalError && error.outcome === 'not-done' ? 'not-sent' : 'in-doubt', why };
 }
 
 function receiptOf(receipt: Readonly<Record<string, unknown>>): Receipt {
