@@ -1,6 +1,12 @@
 import type {
   IntentAccepted,
   IntentExpired,
+  LaneAcquired,
+  LaneQuarantined,
+  LaneReinstated,
+  LaneReleased,
+  ReplacementPlanned,
+  TransactionDisplaced,
   TransactionFinalized,
   TransactionIncluded,
   TransactionPlanned,
@@ -16,9 +22,18 @@ export type IntentEvent =
 /** Stream `transaction-<chain id>-<key address>-<nonce>`. */
 export type TransactionEvent =
   | ({ readonly type: 'TransactionPlanned' } & TransactionPlanned)
+  | ({ readonly type: 'ReplacementPlanned' } & ReplacementPlanned)
   | ({ readonly type: 'TransactionSigned' } & TransactionSigned)
   | ({ readonly type: 'TransactionIncluded' } & TransactionIncluded)
   | ({ readonly type: 'TransactionReorged' } & TransactionReorged)
-  | ({ readonly type: 'TransactionFinalized' } & TransactionFinalized);
+  | ({ readonly type: 'TransactionFinalized' } & TransactionFinalized)
+  | ({ readonly type: 'TransactionDisplaced' } & TransactionDisplaced);
 
-export type RelayerEvent = IntentEvent | TransactionEvent;
+/** Stream `lane-<chain id>-<key address>`. */
+export type LaneEvent =
+  | ({ readonly type: 'LaneAcquired' } & LaneAcquired)
+  | ({ readonly type: 'LaneReleased' } & LaneReleased)
+  | ({ readonly type: 'LaneQuarantined' } & LaneQuarantined)
+  | ({ readonly type: 'LaneReinstated' } & LaneReinstated);
+
+export type RelayerEvent = IntentEvent | TransactionEvent | LaneEvent;

@@ -7,12 +7,13 @@ import type { Randomness } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
-import type { IntentStatus } from '@settlement/proto/relayer/v1/relayer';
+import { IntentState, type IntentStatus } from '@settlement/proto/relayer/v1/relayer';
 import type { Pool } from 'pg';
 import { KillAtPoint } from './adapters/crash-points';
-import { JsonRpcChain } from './adapters/json-rpc-chain';
+import { JsonRpcChain } from './adapters/rpc/json-rpc-chain';
 import { RELAYER_MIGRATIONS } from './adapters/migrations';
 import { paymentVaultCalls } from './adapters/payment-vault-calls';
+import { PostgresLaneLog } from './adapters/postgres-lane-log';
 import { recordedLookups } from './adapters/recorded-lookups';
 import { Secp256k1Signer } from './adapters/secp256k1-signer';
 import { SoleOwnership } from './adapters/sole-ownership';
@@ -26,8 +27,11 @@ import { GAS_MODEL, SETTLE_PAYOUTS_MAX } from './lane/gas-model';
 import { IntentQueue } from './lane/intent-queue';
 import { LaneBook } from './lane/lane-book';
 import { LaneRunner } from './lane/lane-runner';
-import { Recorder } from './lane/recorder';
 import type { RelayerMetrics } from './ports/relayer-metrics';
+
+/** Signals are hints that may be lost. Milliseconds. */
+const AWAIT_LOOK_MS = 1_000;
+const AWAIT_PAUSE_MS = 25;
 
 export interface RelayerParts {
   readonly config: RelayerConfig;
@@ -76,6 +80,7 @@ export class Relayer {
     });
     this.queries = {
       intents: (intentIds) => this.#intents(intentIds),
+      awaitIntents: (intentIds, state, timeoutMs, signal) => this.#awaitIntents(intentIds, state, timeoutMs, signal),
       describe: (chainId) => {
         const chain = config.CHAINS.find((candidate) => candidate.chainId === chainId);
         return chain === undefined ? undefined : describe(chain, config.FEE_PER_GAS_WEI_MAX);
@@ -110,8 +115,9 @@ export class Relayer {
     const endpoint = new JsonRpcChain(rpc);
     const queue = new IntentQueue();
     const instance = Buffer.from(randomness.bytes(8)).toString('hex');
-    const recorder = new Recorder({
+    const log = new PostgresLaneLog({
       store,
+      plansShareCommit: config.PARTITION_MAP === undefined,
       clock,
       signal: this.#stop.signal,
       repeating: (error) => {
@@ -133,12 +139,10 @@ export class Relayer {
           fees: { feePerGasWeiMax: config.FEE_PER_GAS_WEI_MAX, priorityFeeWeiMin: config.PRIORITY_FEE_PER_GAS_WEI_MIN },
           pollMs: config.POLL_MS ?? Math.min(1_000, Math.max(50, Math.floor(chain.blockTimeMs / 4))),
           rebroadcastMs: Math.max(config.REBROADCAST_MS, 2 * chain.blockTimeMs),
-          plansShareCommit: config.PARTITION_MAP === undefined,
         },
         book: new LaneBook(chain.chainId, signer.address),
         queue,
-        recorder,
-        partitionOf: (streamId) => store.partitionOf(streamId),
+        log,
         signer,
         broadcaster: endpoint,
         reader: endpoint,
@@ -155,6 +159,27 @@ export class Relayer {
     return { chain, reader: endpoint, queue, lanes };
   }
 
+  /** Looks again whenever the log has advanced; whoever executes an intent, its end is an event. */
+  async #awaitIntents(intentIds: readonly string[], state: IntentState, timeoutMs: number, signal: AbortSignal): Promise<IntentStatus[]> {
+    const { clock, store } = this.#parts;
+    const endMs = clock.monotonicMs() + timeoutMs;
+    let wake: (() => void) | undefined;
+    const unsubscribe = store.onAdvance(() => wake?.());
+    try {
+      for (;;) {
+        const advanced = new Promise<void>((resolve) => (wake = resolve));
+        const statuses = await this.#intents(intentIds);
+        const leftMs = endMs - clock.monotonicMs();
+        if (leftMs <= 0 || signal.aborted || statuses.every((it) => hasReached(it, state))) return statuses;
+        await Promise.race([advanced, clock.sleep(Math.min(leftMs, AWAIT_LOOK_MS), signal)]);
+        // Many small appends are one look.
+        await clock.sleep(Math.min(Math.max(0, endMs - clock.monotonicMs()), AWAIT_PAUSE_MS), signal);
+      }
+    } finally {
+      unsubscribe();
+    }
+  }
+
   /** Memory for what is in flight, the tables for what has ended, and the log for what the tables do not show yet. */
   async #intents(intentIds: readonly string[]): Promise<IntentStatus[]> {
     const inFlight = inFlightStatus(this.#chains, new Set(intentIds));
@@ -163,4 +188,9 @@ export class Relayer {
     const streams = missing.length === 0 ? new Map<string, readonly RecordedEvent[]>() : await this.#parts.store.readStreams(missing.map((intentId) => `intent-${intentId}`));
     return intentIds.map((intentId) => inFlight.get(intentId) ?? rows.get(intentId) ?? recordedStatus(intentId, streams.get(`intent-${intentId}`) ?? []));
   }
+}
+
+function hasReached({ state }: IntentStatus, wanted: IntentState): boolean {
+  if (state === IntentState.INTENT_STATE_FINAL || state === IntentState.INTENT_STATE_FAILED || state === IntentState.INTENT_STATE_UNKNOWN) return true;
+  return wanted === IntentState.INTENT_STATE_INCLUDED && state === IntentState.INTENT_STATE_INCLUDED;
 }

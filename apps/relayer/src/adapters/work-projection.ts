@@ -181,6 +181,12 @@ async function apply(client: PoolClient, events: readonly RecordedEvent[]): Prom
       case 'TransactionSigned':
       case 'TransactionIncluded':
       case 'TransactionReorged':
+      case 'ReplacementPlanned':
+      case 'TransactionDisplaced':
+      case 'LaneAcquired':
+      case 'LaneReleased':
+      case 'LaneQuarantined':
+      case 'LaneReinstated':
         break;
       case 'TransactionFinalized':
         finalized.push({ transactionId: event.transactionId, chainId: event.chainId, outcomes: event.outcomes.map((outcome) => outcome.intentId) });
@@ -265,6 +271,10 @@ function onceKeyOfRequest({ chainId, kind }: SubmitRequest): string | null {
       return onceKey(chainId, 'batch', kind.value.batchKey);
     case 'refund':
       return onceKey(chainId, 'refund', kind.value.refundKey);
+    case 'transfer':
+    case 'permit2Transfer':
+    case 'userOperation':
+    case 'topUp':
     case undefined:
       return null;
   }

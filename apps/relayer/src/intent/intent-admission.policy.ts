@@ -47,6 +47,8 @@ export function admit(request: SubmitRequest, chains: readonly AdmissionChain[],
   const chain = chainId.ok ? chains.find((candidate) => candidate.chainId === chainId.value) : undefined;
   if (chain === undefined) return refuse(IntentReason.INTENT_REASON_UNKNOWN_CHAIN);
   if (request.kind === undefined) return refuse(IntentReason.INTENT_REASON_MALFORMED);
+  // Kinds that this relayer does not execute yet.
+  if (!('token' in request.kind.value)) return refuse(IntentReason.INTENT_REASON_MALFORMED);
   const token = tokenOf(request.kind.value.token, chain);
   if (token === undefined) return refuse(IntentReason.INTENT_REASON_UNKNOWN_TOKEN);
   const call = callOf(request.kind, token, chain, limits);
@@ -81,6 +83,11 @@ function callOf(kind: NonNullable<SubmitRequest['kind']>, token: EvmAddress, cha
       return settleOf(kind.value, token, limits);
     case 'refund':
       return refundOf(kind.value, token);
+    case 'transfer':
+    case 'permit2Transfer':
+    case 'userOperation':
+    case 'topUp':
+      return undefined;
   }
 }
 

@@ -11,7 +11,7 @@ const request: SubmitRequest = { intentId: 'int_1', chainId: 'eip155:1', subject
 const NOW = 7n as UnixNs;
 const accept = (it: SubmitRequest) => ({ type: 'AcceptIntent' as const, request: it, content: contentOf(it), nowNs: NOW });
 const accepted: IntentEvent = { type: 'IntentAccepted', intent: request, acceptedAtNs: NOW };
-const expired: IntentEvent = { type: 'IntentExpired', intentId: 'int_1', chainId: 'eip155:1', subjectId: 'pay_1', sponsorId: 'spo_1', reservationId: 'rsv_1', reason: IntentReason.INTENT_REASON_AUTHORIZATION_EXPIRED, expiredAtNs: NOW };
+const expired: IntentEvent = { type: 'IntentExpired', intentId: 'int_1', chainId: 'eip155:1', subjectId: 'pay_1', sponsorId: 'spo_1', reservationId: 'rsv_1', reason: IntentReason.INTENT_REASON_AUTHORIZATION_EXPIRED, expiredAtNs: NOW, detail: '' };
 const expire = { type: 'ExpireIntent' as const, reason: IntentReason.INTENT_REASON_AUTHORIZATION_EXPIRED, nowNs: NOW };
 
 describe('an intent', () => {

@@ -40,7 +40,7 @@ export function intentDecider(contentOf: (request: SubmitRequest) => string): De
           if (state.phase === 'absent') return reject({ code: 'NOT_ACCEPTED' });
           if (state.phase === 'expired') return accept();
           const { intentId, chainId, subjectId, sponsorId, reservationId } = state.request;
-          return accept({ type: 'IntentExpired', intentId, chainId, subjectId, sponsorId, reservationId, reason: command.reason, expiredAtNs: command.nowNs });
+          return accept({ type: 'IntentExpired', intentId, chainId, subjectId, sponsorId, reservationId, reason: command.reason, expiredAtNs: command.nowNs, detail: '' });
         }
         default:
           return unreachable(command);

@@ -1,6 +1,6 @@
 import type { RecordedEvent } from '@settlement/event-store/event';
 import { rpcService, type BoundRpcService } from '@settlement/rpc/grpc-server';
-import { InvalidInput } from '@settlement/kernel/errors';
+import { InvalidInput, OperationalError } from '@settlement/kernel/errors';
 import {
   IntentState,
   RelayerServiceService,
@@ -13,9 +13,16 @@ import type { IntentSubmission } from './intent-submission';
 
 const GET_ITEMS_MAX = 1_000;
 
+/** Beyond what any caller waits for; the server's own ceiling ends a call earlier. Milliseconds. */
+const AWAIT_MS_MAX = 60_000;
+/** Kept of the caller's deadline for the way back. Milliseconds. */
+const ANSWER_MS = 250;
+
 export interface RelayerQueries {
   /** Each asked-for intent in order; INTENT_STATE_UNKNOWN for one that was never accepted. */
   intents(intentIds: readonly string[]): Promise<IntentStatus[]>;
+  /** The same, when all have reached `state` or an end of their own, or when the time is over. */
+  awaitIntents(intentIds: readonly string[], state: IntentState, timeoutMs: number, signal: AbortSignal): Promise<IntentStatus[]>;
   /** `undefined` for a chain that is not configured. */
   describe(chainId: string): DescribeChainResponse | undefined;
 }
@@ -33,6 +40,21 @@ export function relayerGrpc(submission: IntentSubmission, queries: RelayerQuerie
     async getIntents(request) {
       if (request.intentIds.length > GET_ITEMS_MAX) throw new InvalidInput([{ path: 'intent_ids', message: `expected at most ${GET_ITEMS_MAX} ids` }]);
       return { items: await queries.intents(request.intentIds) };
+    },
+    async awaitIntents(request, call) {
+      const { intentIds, state, timeoutMs } = request;
+      if (intentIds.length > GET_ITEMS_MAX) throw new InvalidInput([{ path: 'intent_ids', message: `expected at most ${GET_ITEMS_MAX} ids` }]);
+      if (state !== IntentState.INTENT_STATE_INCLUDED && state !== IntentState.INTENT_STATE_FINAL) throw new InvalidInput([{ path: 'state', message: 'expected INCLUDED or FINAL' }]);
+      if (timeoutMs < 0 || timeoutMs > AWAIT_MS_MAX) throw new InvalidInput([{ path: 'timeout_ms', message: `expected 0 to ${AWAIT_MS_MAX}` }]);
+      // The answer must be on its way before the caller's own deadline.
+      const patienceMs = Math.max(0, Math.min(timeoutMs, call.remainingMs() - ANSWER_MS));
+      return { items: await queries.awaitIntents(intentIds, state, patienceMs, call.signal) };
+    },
+    async listLanes() {
+      return Promise.reject(new OperationalError('NOT_AVAILABLE', 'lanes are not listed yet', 'not-done'));
+    },
+    async reinstateLane() {
+      return Promise.reject(new OperationalError('NOT_AVAILABLE', 'lanes are not reinstated yet', 'not-done'));
     },
     async describeChain(request) {
       const description = queries.describe(request.chainId);

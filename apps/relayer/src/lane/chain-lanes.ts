@@ -97,6 +97,13 @@ export function describe(chain: ChainConfig, feePerGasWeiMax: bigint): DescribeC
     settleGasItemMax: GAS_MODEL.settleItem,
     refundGasMax: GAS_MODEL.refundBase + GAS_MODEL.refundItem,
     finalityDepth: chain.finalityDepth,
+    transfersAddress: '',
+    transferGasMax: 0n,
+    permit2TransferGasMax: 0n,
+    permit2ProxyAddress: '',
+    entryPoints: [],
+    blockTimeMs: chain.blockTimeMs,
+    walletFactories: [],
   };
 }
 

@@ -38,6 +38,7 @@ export function outcomesOf(intents: readonly AcceptedIntent[], results: readonly
       reservationId: intent.reservationId,
       costWei: (costs[index] ?? 0n).toString(),
       payouts: payoutsOf(intent.call, result),
+      executedByTransactionHash: '',
     };
   });
 }

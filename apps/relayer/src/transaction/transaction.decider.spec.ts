@@ -10,10 +10,10 @@ import { transactionDecider, transactionStreamOf, type TransactionCommand } from
 type Of<T extends TransactionEvent['type']> = Extract<TransactionEvent, { type: T }>;
 
 const TX = 'eip155:1-0xkey-5';
-const plan: Of<'TransactionPlanned'> = { type: 'TransactionPlanned', transactionId: TX, chainId: 'eip155:1', keyAddress: '0xkey', nonce: 5n, to: '0xvault', data: '0x01', gasLimit: 100n, intentIds: ['a', 'b'], plannedAtNs: 1n };
-const signature = (raw: string): Of<'TransactionSigned'> => ({ type: 'TransactionSigned', transactionId: TX, transactionHash: `0xhash${raw}`, raw, feePerGasWeiMax: '2', priorityFeePerGasWeiMax: '1', signedAtNs: 2n });
-const inclusion = (blockHash: string): Of<'TransactionIncluded'> => ({ type: 'TransactionIncluded', transactionId: TX, chainId: 'eip155:1', transactionHash: '0xhash0x02', blockNumber: 9n, blockHash, status: 1, includedAtNs: 3n });
-const reorg = (blockHash: string): Of<'TransactionReorged'> => ({ type: 'TransactionReorged', transactionId: TX, chainId: 'eip155:1', transactionHash: '0xhash0x02', blockHash, reorgedAtNs: 4n });
+const plan: Of<'TransactionPlanned'> = { type: 'TransactionPlanned', transactionId: TX, chainId: 'eip155:1', keyAddress: '0xkey', nonce: 5n, to: '0xvault', data: '0x01', gasLimit: 100n, intentIds: ['a', 'b'], plannedAtNs: 1n, fencingToken: 1n, purpose: 1, valueWei: '' };
+const signature = (raw: string): Of<'TransactionSigned'> => ({ type: 'TransactionSigned', transactionId: TX, transactionHash: `0xhash${raw}`, raw, feePerGasWeiMax: '2', priorityFeePerGasWeiMax: '1', signedAtNs: 2n, attempt: 0 });
+const inclusion = (blockHash: string): Of<'TransactionIncluded'> => ({ type: 'TransactionIncluded', transactionId: TX, chainId: 'eip155:1', transactionHash: '0xhash0x02', blockNumber: 9n, blockHash, status: 1, includedAtNs: 3n, outcomes: [] });
+const reorg = (blockHash: string): Of<'TransactionReorged'> => ({ type: 'TransactionReorged', transactionId: TX, chainId: 'eip155:1', transactionHash: '0xhash0x02', blockHash, reorgedAtNs: 4n, outcomes: [] });
 const finality = (blockHash: string, intentIds = ['a', 'b']): Of<'TransactionFinalized'> => ({
   type: 'TransactionFinalized',
   transactionId: TX,
@@ -23,8 +23,10 @@ const finality = (blockHash: string, intentIds = ['a', 'b']): Of<'TransactionFin
   blockHash,
   gasUsed: 10n,
   gasPriceWei: '1',
-  outcomes: intentIds.map((intentId) => ({ intentId, subjectId: 's', kind: IntentKind.INTENT_KIND_COLLECT, executed: true, reason: IntentReason.INTENT_REASON_UNSPECIFIED, sponsorId: 'p', reservationId: 'r', costWei: '5', payouts: [] })),
+  outcomes: intentIds.map((intentId) => ({ intentId, subjectId: 's', kind: IntentKind.INTENT_KIND_COLLECT, executed: true, reason: IntentReason.INTENT_REASON_UNSPECIFIED, sponsorId: 'p', reservationId: 'r', costWei: '5', payouts: [], executedByTransactionHash: '' })),
   finalizedAtNs: 5n,
+  attempt: 0,
+  returnedIntentIds: [],
 });
 const signed = signature('0x02');
 

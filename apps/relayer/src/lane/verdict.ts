@@ -1,0 +1,113 @@
+import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
+import type { AcceptedIntent, Intent } from '../intent/intent';
+import type { Receipt } from '../ports/chain-reader';
+import type { TransactionEvent } from '../relayer.events';
+import { afterRevert, outcomesOf, type ItemResult } from '../transaction/outcome.policy';
+import type { OpenTransaction } from './lane-book';
+import type { LaneParts } from './lane-parts';
+import { gasLimitOf } from './pack.policy';
+import { callOf } from './pre-flight';
+
+/** What a final transaction means for its intents. */
+export interface FinalVerdict {
+  readonly events: readonly TransactionEvent[];
+  /** Given back by a transaction that reverted as a whole. */
+  readonly putBack: readonly AcceptedIntent[];
+}
+
+/** What the chain answers when a call was executed before, by whomever. */
+const SEEN_BEFORE: ReadonlySet<IntentReason> = new Set([IntentReason.INTENT_REASON_AUTHORIZATION_USED, IntentReason.INTENT_REASON_DUPLICATE]);
+
+export class Verdict {
+  constructor(private readonly parts: LaneParts) {}
+
+  /** The fact of a transaction that is final, and the intents that it gives back. */
+  async of(transaction: OpenTransaction, receipt: Receipt): Promise<FinalVerdict> {
+    const { book, clock, vault } = this.parts;
+    const { intents } = transaction;
+    const costWei = receipt.gasUsed * receipt.gasPriceWei;
+    let putBack: readonly AcceptedIntent[] = [];
+    let outcomes;
+    if (receipt.status === 1) {
+      const results = vault.results(intents.map((it) => it.intent.call), receipt.logs);
+      outcomes = outcomesOf(intents, await this.#recognise(transaction, results, receipt), costWei);
+    } else {
+      const verdicts = await this.#reverted(intents, receipt.transactionHash);
+      putBack = verdicts.putBack;
+      outcomes = verdicts.done.length === 0 ? [] : outcomesOf(verdicts.done, verdicts.results, costWei);
+    }
+    const events = book.decide(transaction.transactionId, {
+      type: 'Finalize',
+      finality: {
+        type: 'TransactionFinalized',
+        transactionId: transaction.transactionId,
+        chainId: book.chainId,
+        transactionHash: receipt.transactionHash,
+        blockNumber: receipt.blockNumber,
+        blockHash: receipt.blockHash,
+        gasUsed: receipt.gasUsed,
+        gasPriceWei: receipt.gasPriceWei.toString(),
+        outcomes,
+        finalizedAtNs: clock.nowNs(),
+        attempt: 0,
+        returnedIntentIds: putBack.map((it) => it.intent.intentId),
+      },
+    });
+    return { events, putBack };
+  }
+
+  /**
+   * "Used" and "duplicate" are failures only when somebody else's intent did it. After a restore the log may have forgotten a
+   * transaction that went through: then this very call was executed, as the earlier transaction's own logs prove.
+   */
+  async #recognise(transaction: OpenTransaction, results: readonly ItemResult[], receipt: Receipt): Promise<readonly ItemResult[]> {
+    return Promise.all(
+      results.map(async (result, index) => {
+        const intent = transaction.intents[index]?.intent;
+        if (intent === undefined || result.executed || !SEEN_BEFORE.has(result.reason)) return result;
+        return (await this.#earlier(intent, receipt.transactionHash)) ?? result;
+      }),
+    );
+  }
+
+  async #earlier(intent: Intent, butNot: string): Promise<ItemResult | undefined> {
+    const { reader, lookups, logger, vault } = this.parts;
+    if (await lookups.claimedByOther(intent)) return undefined;
+    const logs = await reader.logs({ ...vault.traceOf(intent.call), fromBlock: 0n });
+    const earlier = logs.find((log) => log.transactionHash !== butNot);
+    if (earlier === undefined) return undefined;
+    const receipt = (await reader.receipts([earlier.transactionHash])).get(earlier.transactionHash);
+    const result = receipt === undefined ? undefined : vault.earlierResult(intent.call, receipt.logs);
+    if (result !== undefined) {
+      logger.warn({ intentId: intent.intentId, transactionHash: earlier.transactionHash }, 'executed by an earlier transaction that this log does not know');
+    }
+    return result;
+  }
+
+  async #reverted(intents: readonly AcceptedIntent[], transactionHash: string): Promise<{ putBack: readonly AcceptedIntent[]; done: readonly AcceptedIntent[]; results: readonly ItemResult[] }> {
+    const { reader, vault, settings, lookups, metrics, book } = this.parts;
+    metrics.reverted(book.chainId, intents.length);
+    const reverts = await lookups.reverts(intents.map((it) => it.intent.intentId));
+    const answers = await reader.calls(intents.map((it) => callOf(this.parts, [it], gasLimitOf([it.intent.call], settings.pack.gas))));
+    const putBack: AcceptedIntent[] = [];
+    const done: AcceptedIntent[] = [];
+    const results: ItemResult[] = [];
+    for (const [index, accepted] of intents.entries()) {
+      const answer = answers[index];
+      const revert = answer?.ok === false ? vault.revertOf(answer.data) : undefined;
+      if (revert?.blame === 'done') {
+        done.push(accepted);
+        results.push((await this.#earlier(accepted.intent, transactionHash)) ?? { executed: false, reason: revert.reason });
+        continue;
+      }
+      const alone = revert === undefined ? 'works' : revert.blame === 'vault' ? 'vault-refuses' : { reason: revert.reason };
+      const verdict = afterRevert(reverts.get(accepted.intent.intentId) ?? 0, alone);
+      if (verdict.next === 'put-back') putBack.push(accepted);
+      else {
+        done.push(accepted);
+        results.push({ executed: false, reason: verdict.reason });
+      }
+    }
+    return { putBack, done, results };
+  }
+}
