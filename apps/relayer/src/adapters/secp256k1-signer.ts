@@ -21,7 +21,7 @@ export class Secp256k1Signer implements Signer {
         nonce: Number(unsigned.nonce),
         to: unsigned.to,
         data: unsigned.data,
-        value: 0n,
+        value: unsigned.valueWei,
         gasLimit: unsigned.gasLimit,
         maxFeePerGas: unsigned.feePerGasWeiMax,
         maxPriorityFeePerGas: unsigned.priorityFeePerGasWeiMax,

@@ -7,6 +7,8 @@ export interface UnsignedTransaction {
   readonly to: EvmAddress;
   readonly data: HexBytes;
   readonly gasLimit: bigint;
+  /** Native currency that it carries. */
+  readonly valueWei: bigint;
   readonly feePerGasWeiMax: bigint;
   readonly priorityFeePerGasWeiMax: bigint;
 }
