@@ -33,7 +33,7 @@ import { chainsOf, type Chains } from './payment/chains';
 import { PaymentLog } from './payment/payment-log';
 import { PaymentReader } from './payment/payment-reader';
 import { paymentRoutes } from './payment/payment.rest';
-import { TokenBuckets } from './rate-limit/token-bucket';
+import { TokenBuckets } from '@settlement/rpc/token-bucket';
 import { Reactions } from './reactions';
 import { refundRoutes } from './refund/refund.rest';
 import { API_SERVER, CHAINS, COMMAND_INTAKE, MERCHANT_DIRECTORY, OWN_LOG, PAYMENT_LOG, PAYMENT_READER, PEERS, REACTIONS, SCHEMA, SECRET_BOX, WEBHOOKS } from './tokens';

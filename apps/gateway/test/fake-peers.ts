@@ -146,7 +146,7 @@ export async function startFakePeers(): Promise<FakePeers> {
     ...unused(BatchSettlementServiceService),
     getMerchantBalance: async ({ merchantId }) => {
       up('batch');
-      return { merchantId, balances: [{ chainId: 'eip155:31337', token: 'USDC', payableMinor: '5', inBatchMinor: '0', refundingMinor: '0', paidOutMinor: '7', payoutHoldCode: '' }] };
+      return { merchantId, balances: [{ chainId: 'eip155:31337', token: 'USDC', payableMinor: '5', inBatchMinor: '0', refundingMinor: '0', paidOutMinor: '7', payoutHoldCode: '', pendingMinor: '3' }] };
     },
   });
 

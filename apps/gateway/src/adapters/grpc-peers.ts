@@ -157,8 +157,8 @@ export class GrpcLedger implements Ledger {
 
   async balanceOf(merchantId: string, traceparent: string): ReturnType<Ledger['balanceOf']> {
     const { balances } = await this.client.getMerchantBalance({ merchantId }, { idempotent: true, deadlineMs: READ_DEADLINE_MS, traceparent });
-    return balances.map(({ chainId, token, payableMinor, inBatchMinor, refundingMinor, paidOutMinor, payoutHoldCode }) => ({
-      chainId, token, payable: payableMinor, inBatch: inBatchMinor, refunding: refundingMinor, paidOut: paidOutMinor, payoutHold: payoutHoldCode,
+    return balances.map(({ chainId, token, payableMinor, inBatchMinor, refundingMinor, paidOutMinor, payoutHoldCode, pendingMinor }) => ({
+      chainId, token, payable: payableMinor, pending: pendingMinor === '' ? '0' : pendingMinor, inBatch: inBatchMinor, refunding: refundingMinor, paidOut: paidOutMinor, payoutHold: payoutHoldCode,
     }));
   }
 }

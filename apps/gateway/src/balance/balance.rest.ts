@@ -14,6 +14,7 @@ const balanceSchema = z.object({
       chain: z.string(),
       token: z.string(),
       payable: minor.meta({ description: 'Owed and not yet in a batch.' }),
+      pending: minor.meta({ description: 'In a block that is not final: a reorganisation of the chain can take it back. Not part of payable.' }),
       inBatch: minor.meta({ description: 'In a sealed batch that is not final yet.' }),
       refunding: minor.meta({ description: 'Reserved for refunds that are not final yet.' }),
       paidOut: minor,

@@ -11,7 +11,7 @@ import { Counter, Histogram, type Registry } from 'prom-client';
 import type { z } from 'zod';
 import type { Caller } from '../merchant/caller';
 import type { CommandIntake } from '../idempotency/command-intake';
-import { rateLimitFields, type TokenBuckets } from '../rate-limit/token-bucket';
+import { rateLimitFields, type TokenBuckets } from '@settlement/rpc/token-bucket';
 import { fingerprintOf } from './fingerprint';
 import { parseIdempotencyKey } from './idempotency-key';
 import { Problem, problemOf } from './problem';

@@ -57,6 +57,7 @@ export const PROBLEMS = {
 
   // Refunds
   REFUND_NOT_FOUND: { status: 404, title: 'There is no such refund' },
+  PAYMENT_DISPUTED: { status: 409, title: 'The payment is disputed' },
   PAYMENT_NOT_COLLECTED: { status: 409, title: 'Only a collected payment can be refunded' },
   REFUND_EXCEEDS_PAYMENT: { status: 422, title: 'The refund is more than what is left of the payment' },
   NOTHING_TO_REFUND: { status: 422, title: 'Nothing of the payment is left to refund' },

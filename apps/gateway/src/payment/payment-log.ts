@@ -4,7 +4,7 @@ import { Counter, type Registry } from 'prom-client';
 
 /** Events that change what a payment or refund is; the others are steps on the way. */
 const NEWS: ReadonlySet<string> = new Set([
-  'PaymentCreated', 'PaymentAccepted', 'PaymentHeld', 'PaymentRefused', 'PaymentSubmitted', 'PaymentCollected', 'PaymentPaidOut', 'RefundRequested', 'RefundSucceeded', 'RefundFailed',
+  'PaymentCreated', 'PaymentAccepted', 'PaymentHeld', 'PaymentRefused', 'PaymentSubmitted', 'PaymentConfirmed', 'PaymentReorged', 'PaymentCollected', 'PaymentDisputed', 'PaymentPaidOut', 'RefundRequested', 'RefundSucceeded', 'RefundFailed',
 ]);
 
 /** One log line and one count for each thing that happened to a payment, with the payment's own trace. */
@@ -23,7 +23,9 @@ export class PaymentLog {
       for (const { type } of events) {
         if (!NEWS.has(type)) continue;
         this.facts.inc({ type });
-        this.logger.info({ payment: streamId.slice('payment-'.length), fact: type, ...(traceparent === '' ? {} : { trace_id: traceparent.slice(3, 35) }) }, 'payment');
+        const facts = { payment: streamId.slice('payment-'.length), fact: type, ...(traceparent === '' ? {} : { trace_id: traceparent.slice(3, 35) }) };
+        if (type === 'PaymentDisputed') this.logger.error(facts, 'the chain took back a payment that was final');
+        else this.logger.info(facts, 'payment');
       }
     }
   }

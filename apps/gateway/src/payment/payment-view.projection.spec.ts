@@ -25,6 +25,11 @@ describe('the list of payments', () => {
     expect(viewChanges([event('a', 'PaymentCollected'), event('b', 'PaymentHeld'), event('a', 'PaymentPaidOut')])).toEqual({ created: [], statuses: new Map([['a', 'paid_out'], ['b', 'held']]) });
   });
 
+  it('goes back to submitted with a reorganisation', () => {
+    expect(viewChanges([event('a', 'PaymentConfirmed')]).statuses).toEqual(new Map([['a', 'confirmed']]));
+    expect(viewChanges([event('a', 'PaymentConfirmed'), event('a', 'PaymentReorged')]).statuses).toEqual(new Map([['a', 'submitted']]));
+  });
+
   it('is not changed by steps, refunds and other streams', () => {
     expect(viewChanges([event('a', 'PaymentScreened'), event('a', 'RefundRequested'), { ...event('a', 'MerchantRegistered'), streamId: 'merchant-mer_1' }])).toEqual({ created: [], statuses: new Map() });
   });

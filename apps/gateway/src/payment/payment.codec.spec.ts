@@ -34,6 +34,15 @@ const payments: readonly PaymentEvent[] = [
   { type: 'PaymentSponsored', paymentId, reservationId: 'rsv_1' as ReservationId, reserved: 123_456_789_012_345_678_901n as Wei, sponsoredAtNs: ns },
   { type: 'PaymentSubmitted', paymentId, intentId: 'int_1' as IntentId, submittedAtNs: ns },
   { type: 'PaymentCollected', paymentId, merchantId, merchantKey, chainId, amount, payerAddress: address, transactionHash, blockNumber: 42n, collectedAtNs: ns },
+  {
+    type: 'PaymentConfirmed', paymentId, merchantId, merchantKey, chainId, amount, payerAddress: address, transactionHash, blockNumber: 42n, blockHash: transactionHash,
+    transactionId: 'eip155:8453-0xab-7', version: 4n, intentId: 'int_1' as IntentId, confirmedAtNs: ns,
+  },
+  {
+    type: 'PaymentReorged', paymentId, merchantId, merchantKey, chainId, amount, transactionHash, blockNumber: 42n, blockHash: transactionHash,
+    transactionId: 'eip155:8453-0xab-7', version: 5n, reorgedAtNs: ns,
+  },
+  { type: 'PaymentDisputed', paymentId, merchantId, chainId, amount, code: 'FINALITY_VIOLATED', transactionHash, blockHash: transactionHash, disputedAtNs: ns },
   { type: 'PaymentPaidOut', paymentId, batchId: 'bat_1' as BatchId, payoutId: 'out_1' as PayoutId, transactionHash, paidOutAtNs: ns },
   { type: 'RefundRequested', paymentId, refundId, merchantId, merchantKey, chainId, amount, to: address, sponsorId, reason: 'returned', requestedAtNs: ns },
   { type: 'RefundSucceeded', paymentId, refundId, transactionHash, succeededAtNs: ns },
@@ -50,6 +59,14 @@ const fixtures = join(import.meta.dirname, '..', '..', 'test', 'fixtures', 'even
 const update = process.env['UPDATE_FIXTURES'] === '1';
 
 describe('the gateway’s events', () => {
+  it('of a collection keep the relayer’s word where it was recorded', () => {
+    const event: PaymentEvent = {
+      type: 'PaymentCollected', paymentId, merchantId, merchantKey, chainId, amount, payerAddress: address, transactionHash, blockNumber: 42n,
+      transactionId: 'eip155:8453-0xab-7', version: 6n, collectedAtNs: ns,
+    };
+    expect(paymentCodec.decode(paymentCodec.encode(event))).toEqual(event);
+  });
+
   it.each(payments)('$type reads as it was written', (event) => {
     expect(paymentCodec.decode(paymentCodec.encode(event))).toEqual(event);
   });

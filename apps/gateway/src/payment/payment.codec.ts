@@ -6,8 +6,8 @@ import type { UnixNs, UnixSeconds } from '@settlement/kernel/time';
 import type { EncodedEvent, EventCodec } from '@settlement/event-store/event';
 import { Mode as ProtoMode, type Eip3009Authorization, type Money as ProtoMoney } from '@settlement/proto/common/v1/common';
 import {
-  PaymentAccepted, PaymentCollected, PaymentCreated, PaymentHeld, PaymentPaidOut, PaymentRefused, PaymentScreened, PaymentSponsored,
-  PaymentSubmitted, RefundFailed, RefundRequested, RefundSucceeded, RefusalStage as ProtoStage,
+  PaymentAccepted, PaymentCollected, PaymentConfirmed, PaymentCreated, PaymentDisputed, PaymentHeld, PaymentPaidOut, PaymentRefused,
+  PaymentReorged, PaymentScreened, PaymentSponsored, PaymentSubmitted, RefundFailed, RefundRequested, RefundSucceeded, RefusalStage as ProtoStage,
 } from '@settlement/proto/gateway/v1/events';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import { ScreeningReason } from '@settlement/proto/screening/v1/screening';
@@ -36,7 +36,7 @@ export const paymentCodec: EventCodec<PaymentEvent> = {
 /** Types of the payment's stream; other streams of the same log (merchants) are not for this codec. */
 export const PAYMENT_EVENT_TYPES: ReadonlySet<string> = new Set<PaymentEvent['type']>([
   'PaymentCreated', 'PaymentAccepted', 'PaymentScreened', 'PaymentHeld', 'PaymentRefused', 'PaymentSponsored', 'PaymentSubmitted',
-  'PaymentCollected', 'PaymentPaidOut', 'RefundRequested', 'RefundSucceeded', 'RefundFailed',
+  'PaymentConfirmed', 'PaymentReorged', 'PaymentCollected', 'PaymentDisputed', 'PaymentPaidOut', 'RefundRequested', 'RefundSucceeded', 'RefundFailed',
 ]);
 
 function unknownEvent(event: Pick<EncodedEvent, 'type' | 'schemaVersion'>): InvariantViolated {
@@ -62,8 +62,14 @@ function payloadOf(event: PaymentEvent): Uint8Array {
       return PaymentSponsored.encode({ ...event, reservedWei: event.reserved.toString() }).finish();
     case 'PaymentSubmitted':
       return PaymentSubmitted.encode(event).finish();
+    case 'PaymentConfirmed':
+      return PaymentConfirmed.encode({ ...event, amount: moneyToProto(event.amount), transactionVersion: event.version }).finish();
+    case 'PaymentReorged':
+      return PaymentReorged.encode({ ...event, amount: moneyToProto(event.amount), transactionVersion: event.version }).finish();
     case 'PaymentCollected':
-      return PaymentCollected.encode({ ...event, amount: moneyToProto(event.amount) }).finish();
+      return PaymentCollected.encode({ ...event, amount: moneyToProto(event.amount), transactionId: event.transactionId ?? '', transactionVersion: event.version ?? 0n }).finish();
+    case 'PaymentDisputed':
+      return PaymentDisputed.encode({ ...event, amount: moneyToProto(event.amount) }).finish();
     case 'PaymentPaidOut':
       return PaymentPaidOut.encode(event).finish();
     case 'RefundRequested':
@@ -143,6 +149,42 @@ function decodeV1(event: Pick<EncodedEvent, 'type' | 'schemaVersion' | 'payload'
       const m = PaymentSubmitted.decode(payload);
       return { type: 'PaymentSubmitted', paymentId: m.paymentId as PaymentId, intentId: m.intentId as IntentId, submittedAtNs: m.submittedAtNs as UnixNs };
     }
+    case 'PaymentConfirmed': {
+      const m = PaymentConfirmed.decode(payload);
+      return {
+        type: 'PaymentConfirmed',
+        paymentId: m.paymentId as PaymentId,
+        merchantId: m.merchantId as MerchantId,
+        merchantKey: m.merchantKey as Bytes32,
+        chainId: m.chainId as ChainId,
+        amount: moneyFromProto(m.amount),
+        payerAddress: m.payerAddress as EvmAddress,
+        transactionHash: m.transactionHash,
+        blockNumber: m.blockNumber,
+        blockHash: m.blockHash,
+        transactionId: m.transactionId,
+        version: m.transactionVersion,
+        intentId: m.intentId as IntentId,
+        confirmedAtNs: m.confirmedAtNs as UnixNs,
+      };
+    }
+    case 'PaymentReorged': {
+      const m = PaymentReorged.decode(payload);
+      return {
+        type: 'PaymentReorged',
+        paymentId: m.paymentId as PaymentId,
+        merchantId: m.merchantId as MerchantId,
+        merchantKey: m.merchantKey as Bytes32,
+        chainId: m.chainId as ChainId,
+        amount: moneyFromProto(m.amount),
+        transactionHash: m.transactionHash,
+        blockNumber: m.blockNumber,
+        blockHash: m.blockHash,
+        transactionId: m.transactionId,
+        version: m.transactionVersion,
+        reorgedAtNs: m.reorgedAtNs as UnixNs,
+      };
+    }
     case 'PaymentCollected': {
       const m = PaymentCollected.decode(payload);
       return {
@@ -155,7 +197,22 @@ function decodeV1(event: Pick<EncodedEvent, 'type' | 'schemaVersion' | 'payload'
         payerAddress: m.payerAddress as EvmAddress,
         transactionHash: m.transactionHash,
         blockNumber: m.blockNumber,
+        ...(m.transactionId === '' ? {} : { transactionId: m.transactionId, version: m.transactionVersion }),
         collectedAtNs: m.collectedAtNs as UnixNs,
+      };
+    }
+    case 'PaymentDisputed': {
+      const m = PaymentDisputed.decode(payload);
+      return {
+        type: 'PaymentDisputed',
+        paymentId: m.paymentId as PaymentId,
+        merchantId: m.merchantId as MerchantId,
+        chainId: m.chainId as ChainId,
+        amount: moneyFromProto(m.amount),
+        code: m.code,
+        transactionHash: m.transactionHash,
+        blockHash: m.blockHash,
+        disputedAtNs: m.disputedAtNs as UnixNs,
       };
     }
     case 'PaymentPaidOut': {

@@ -4,6 +4,7 @@ import type { BatchId, IntentId, MerchantId, PaymentId, PayoutId, RefundId, Rese
 import type { Money, TokenUnits, Wei } from '@settlement/kernel/money';
 import type { UnixNs } from '@settlement/kernel/time';
 import { unreachable } from '@settlement/kernel/unreachable';
+import { hearing, inclusionEvents, reorged, reorgEvents, type Heard, type Inclusion, type RelayerWord } from './inclusion.policy';
 import type { Authorization, HoldReason, Mode, PaymentEvent, RefusalStage } from './payment.events';
 
 /** What a payment is about; does not change. */
@@ -23,6 +24,14 @@ export interface PaymentTerms {
 export interface Collection {
   readonly transactionHash: string;
   readonly blockNumber: bigint;
+  /** Where the relayer says so; absent in records of before it was kept. */
+  readonly word?: RelayerWord;
+}
+
+export interface Dispute {
+  readonly code: string;
+  readonly transactionHash: string;
+  readonly disputedAtNs: UnixNs;
 }
 
 export type RefundState =
@@ -33,10 +42,13 @@ export type RefundState =
 interface Accepted {
   readonly terms: PaymentTerms;
   readonly authorization: Authorization;
+  readonly heard?: Heard;
 }
 
 interface Taken extends Accepted {
   readonly collection: Collection;
+  /** The chain has taken the final block back: nothing more is done with this payment until a person has looked. */
+  readonly dispute?: Dispute;
   readonly refunds: ReadonlyMap<RefundId, RefundState>;
 }
 
@@ -47,6 +59,7 @@ export type PaymentState =
   | ({ readonly status: 'held'; readonly reason: HoldReason } & Accepted)
   | ({ readonly status: 'refused'; readonly stage: RefusalStage; readonly code: string } & Accepted)
   | ({ readonly status: 'submitted'; readonly intentId: IntentId } & Accepted)
+  | ({ readonly status: 'confirmed'; readonly inclusion: Inclusion } & Accepted)
   | ({ readonly status: 'collected' } & Taken)
   | ({ readonly status: 'paid_out'; readonly payout: { readonly batchId: BatchId; readonly payoutId: PayoutId; readonly transactionHash: string } } & Taken);
 
@@ -74,6 +87,11 @@ export type PaymentCommand =
   | { readonly type: 'CreatePayment'; readonly terms: Omit<PaymentTerms, 'createdAtNs'>; readonly authorization?: Authorization; readonly nowNs: UnixNs }
   | { readonly type: 'AuthorizePayment'; readonly authorization: Authorization; readonly nowNs: UnixNs }
   | { readonly type: 'RecordSubmission'; readonly outcome: SubmissionOutcome; readonly nowNs: UnixNs }
+  | { readonly type: 'RecordInclusion'; readonly inclusion: Inclusion; readonly nowNs: UnixNs }
+  /** Its block is not canonical any more. */
+  | { readonly type: 'RecordReorg'; readonly word: RelayerWord; readonly transactionHash: string; readonly blockHash: string; readonly nowNs: UnixNs }
+  /** Its transaction can never execute it: the intent waits for another. */
+  | { readonly type: 'RecordReturn'; readonly word: RelayerWord; readonly nowNs: UnixNs }
   | { readonly type: 'RecordCollection'; readonly collection: Collection; readonly nowNs: UnixNs }
   | { readonly type: 'RecordCollectionFailure'; readonly code: string; readonly nowNs: UnixNs }
   | { readonly type: 'RecordPayout'; readonly batchId: BatchId; readonly payoutId: PayoutId; readonly transactionHash: string; readonly nowNs: UnixNs }
@@ -86,6 +104,7 @@ export type PaymentRejection =
   | { readonly code: 'REFERENCE_ALREADY_USED'; readonly paymentId: PaymentId }
   | { readonly code: 'PAYMENT_ALREADY_AUTHORIZED'; readonly status: PaymentStatus }
   | { readonly code: 'PAYMENT_NOT_COLLECTED'; readonly status: PaymentStatus }
+  | { readonly code: 'PAYMENT_DISPUTED'; readonly dispute: Dispute }
   | { readonly code: 'REFUND_EXCEEDS_PAYMENT'; readonly refundable: TokenUnits; readonly asked: TokenUnits }
   | { readonly code: 'NOTHING_TO_REFUND' }
   | { readonly code: 'REFUND_NOT_FOUND'; readonly refundId: RefundId }
@@ -120,7 +139,10 @@ export const paymentDecider: Decider<PaymentCommand, PaymentEvent, PaymentState,
       if (authorization === undefined) return accept(created);
       return accept<PaymentEvent>(created, { type: 'PaymentAccepted', paymentId: terms.paymentId, authorization, acceptedAtNs: nowNs });
     }
-    if (state.status === 'absent') return reject({ code: 'PAYMENT_NOT_FOUND' });
+    if (state.status === 'absent') {
+      // Returned intents are named by their own ids, among them those of batches, which follow from other things.
+      return command.type === 'RecordReturn' ? accept() : reject({ code: 'PAYMENT_NOT_FOUND' });
+    }
     const { terms } = state;
     const { paymentId } = terms;
 
@@ -140,8 +162,45 @@ export const paymentDecider: Decider<PaymentCommand, PaymentEvent, PaymentState,
         return accept(...submissionEvents(paymentId, command.outcome, command.nowNs));
       }
 
+      case 'RecordInclusion': {
+        switch (state.status) {
+          // As below: the chain's word may overtake the own record of the submission.
+          case 'accepted':
+          case 'submitted':
+          case 'confirmed': {
+            const inclusion = state.status === 'confirmed' ? state.inclusion : undefined;
+            return accept(...inclusionEvents(terms, state.authorization.from, { inclusion, heard: state.heard }, command.inclusion, command.nowNs));
+          }
+          case 'collected':
+          case 'paid_out':
+            return accept();
+          case 'refused':
+            // Another transaction's final word came first; this one was overtaken by it.
+            if (state.stage === 'collection') return accept();
+            return reject({ code: 'CONTRADICTS_RECORD', status: state.status, fact: 'INCLUSION' });
+          case 'awaiting_authorization':
+          case 'held':
+            return reject({ code: 'CONTRADICTS_RECORD', status: state.status, fact: 'INCLUSION' });
+          default:
+            return unreachable(state);
+        }
+      }
+
+      case 'RecordReorg': {
+        if (state.status === 'confirmed') return accept(...reorgEvents(terms, state.inclusion, command.word, command.nowNs));
+        if (state.status !== 'collected' && state.status !== 'paid_out') return accept();
+        if (state.dispute !== undefined || !violatesFinality(state.collection, command)) return accept();
+        const { merchantId, chainId, amount } = terms;
+        const { transactionHash, blockHash, nowNs } = command;
+        return accept({ type: 'PaymentDisputed', paymentId, merchantId, chainId, amount, code: 'FINALITY_VIOLATED', transactionHash, blockHash, disputedAtNs: nowNs });
+      }
+
+      case 'RecordReturn':
+        return accept(...reorgEvents(terms, state.status === 'confirmed' ? state.inclusion : undefined, command.word, command.nowNs));
+
       case 'RecordCollection': {
         switch (state.status) {
+          case 'confirmed':
           case 'submitted':
           // Crash between the relayer's answer and PaymentSubmitted: the money is in the vault, which is the stronger fact.
           case 'accepted': {
@@ -151,6 +210,7 @@ export const paymentDecider: Decider<PaymentCommand, PaymentEvent, PaymentState,
               payerAddress: state.authorization.from,
               transactionHash: command.collection.transactionHash,
               blockNumber: command.collection.blockNumber,
+              ...command.collection.word,
               collectedAtNs: command.nowNs,
             });
           }
@@ -170,7 +230,11 @@ export const paymentDecider: Decider<PaymentCommand, PaymentEvent, PaymentState,
         switch (state.status) {
           case 'submitted':
           case 'accepted':
-            return accept({ type: 'PaymentRefused', paymentId, stage: 'collection', code: command.code, refusedAtNs: command.nowNs });
+          case 'confirmed': {
+            const refused: PaymentEvent = { type: 'PaymentRefused', paymentId, stage: 'collection', code: command.code, refusedAtNs: command.nowNs };
+            // Whoever has acted on the confirmation must hear of its end.
+            return state.status === 'confirmed' ? accept<PaymentEvent>(reorged(terms, state.inclusion, state.inclusion, command.nowNs), refused) : accept(refused);
+          }
           case 'refused':
             return accept();
           case 'awaiting_authorization':
@@ -193,6 +257,7 @@ export const paymentDecider: Decider<PaymentCommand, PaymentEvent, PaymentState,
       case 'RequestRefund': {
         if (state.status !== 'collected' && state.status !== 'paid_out') return reject({ code: 'PAYMENT_NOT_COLLECTED', status: state.status });
         if (state.refunds.has(command.refundId)) return accept();
+        if (state.dispute !== undefined) return reject({ code: 'PAYMENT_DISPUTED', dispute: state.dispute });
         const rest = refundable(terms.amount.amount, state.refunds);
         const amount = command.amount ?? rest;
         if (amount === 0n) return reject({ code: 'NOTHING_TO_REFUND' });
@@ -245,15 +310,28 @@ export const paymentDecider: Decider<PaymentCommand, PaymentEvent, PaymentState,
         return { ...state, status: 'accepted', terms, authorization, reservationId: event.reservationId };
       case 'PaymentSubmitted':
         return { status: 'submitted', terms, authorization, intentId: event.intentId };
+      case 'PaymentConfirmed': {
+        const { transactionHash, blockNumber, blockHash, transactionId, version, intentId } = event;
+        const inclusion: Inclusion = { transactionHash, blockNumber, blockHash, transactionId, version, intentId };
+        return { status: 'confirmed', terms, authorization, inclusion, heard: hearing(state.heard, event) };
+      }
+      case 'PaymentReorged':
+        if (state.status !== 'confirmed') return state;
+        return { status: 'submitted', terms, authorization, intentId: state.inclusion.intentId, heard: hearing(state.heard, event) };
       case 'PaymentCollected': {
-        const { transactionHash, blockNumber } = event;
-        return { status: 'collected', terms, authorization, collection: { transactionHash, blockNumber }, refunds: new Map() };
+        const { transactionHash, blockNumber, transactionId, version } = event;
+        const word = transactionId === undefined || version === undefined ? {} : { word: { transactionId, version } };
+        return { status: 'collected', terms, authorization, collection: { transactionHash, blockNumber, ...word }, refunds: new Map() };
       }
       default:
         break;
     }
     if (state.status !== 'collected' && state.status !== 'paid_out') return state;
     switch (event.type) {
+      case 'PaymentDisputed': {
+        const { code, transactionHash, disputedAtNs } = event;
+        return { ...state, dispute: { code, transactionHash, disputedAtNs } };
+      }
       case 'PaymentPaidOut': {
         const { batchId, payoutId, transactionHash } = event;
         return { ...state, status: 'paid_out', payout: { batchId, payoutId, transactionHash } };
@@ -278,6 +356,12 @@ export const paymentDecider: Decider<PaymentCommand, PaymentEvent, PaymentState,
     }
   },
 };
+
+/** A word about the very transaction that was final, and newer than that. An older record does not know its own word's age. */
+function violatesFinality(collection: Collection, { word, transactionHash }: Extract<PaymentCommand, { type: 'RecordReorg' }>): boolean {
+  if (collection.word === undefined) return collection.transactionHash === transactionHash;
+  return collection.word.transactionId === word.transactionId && collection.word.version < word.version;
+}
 
 function submissionEvents(paymentId: PaymentId, outcome: SubmissionOutcome, nowNs: UnixNs): readonly PaymentEvent[] {
   switch (outcome.result) {

@@ -49,6 +49,39 @@ export type PaymentEvent =
   | { readonly type: 'PaymentRefused'; readonly paymentId: PaymentId; readonly stage: RefusalStage; readonly code: string; readonly refusedAtNs: UnixNs }
   | { readonly type: 'PaymentSponsored'; readonly paymentId: PaymentId; readonly reservationId: ReservationId; readonly reserved: Wei; readonly sponsoredAtNs: UnixNs }
   | { readonly type: 'PaymentSubmitted'; readonly paymentId: PaymentId; readonly intentId: IntentId; readonly submittedAtNs: UnixNs }
+  /** In a block that is not final. Between two of these there is always a `PaymentReorged`. */
+  | {
+      readonly type: 'PaymentConfirmed';
+      readonly paymentId: PaymentId;
+      readonly merchantId: MerchantId;
+      readonly merchantKey: Bytes32;
+      readonly chainId: ChainId;
+      readonly amount: Money;
+      readonly payerAddress: EvmAddress;
+      readonly transactionHash: string;
+      readonly blockNumber: bigint;
+      readonly blockHash: string;
+      /** The relayer's transaction, and the version of its stream that says so. */
+      readonly transactionId: string;
+      readonly version: bigint;
+      readonly intentId: IntentId;
+      readonly confirmedAtNs: UnixNs;
+    }
+  /** The confirmation before it is true no longer; the hash and block are that confirmation's. */
+  | {
+      readonly type: 'PaymentReorged';
+      readonly paymentId: PaymentId;
+      readonly merchantId: MerchantId;
+      readonly merchantKey: Bytes32;
+      readonly chainId: ChainId;
+      readonly amount: Money;
+      readonly transactionHash: string;
+      readonly blockNumber: bigint;
+      readonly blockHash: string;
+      readonly transactionId: string;
+      readonly version: bigint;
+      readonly reorgedAtNs: UnixNs;
+    }
   | {
       readonly type: 'PaymentCollected';
       readonly paymentId: PaymentId;
@@ -59,7 +92,22 @@ export type PaymentEvent =
       readonly payerAddress: EvmAddress;
       readonly transactionHash: string;
       readonly blockNumber: bigint;
+      /** As in `PaymentConfirmed`; absent in facts of before it was recorded. */
+      readonly transactionId?: string;
+      readonly version?: bigint;
       readonly collectedAtNs: UnixNs;
+    }
+  /** The chain took back what counted as final: a person must look. */
+  | {
+      readonly type: 'PaymentDisputed';
+      readonly paymentId: PaymentId;
+      readonly merchantId: MerchantId;
+      readonly chainId: ChainId;
+      readonly amount: Money;
+      readonly code: string;
+      readonly transactionHash: string;
+      readonly blockHash: string;
+      readonly disputedAtNs: UnixNs;
     }
   | {
       readonly type: 'PaymentPaidOut';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { expire, finalize, payOut, payRefund, rejectRefund } from '../../test/relayer-facts';
+import { expire, finalize, include, payOut, payRefund, rejectRefund, reorg } from '../../test/relayer-facts';
 import {
   createMerchant, newPayer, paymentBody, sign, startGateway, startSurroundings, until, VAULT,
   type Answer, type Json, type RunningGateway, type Surroundings, type TestMerchant,
@@ -131,6 +131,39 @@ describe('a payment', () => {
     await expire(around.relayerLog, expired);
     expect(await reaches(failed, 'refused')).toMatchObject({ refusal: { stage: 'collection', code: 'INSUFFICIENT_FUNDS' } });
     expect(await reaches(expired, 'refused')).toMatchObject({ refusal: { stage: 'collection', code: 'AUTHORIZATION_EXPIRED' } });
+  });
+
+  it('is confirmed by a block, waits again when the chain takes the block back, and is collected by the one that stays', async () => {
+    const { id } = (await post('/v1/payments', paymentBody(newPayer()))).body;
+    expect(await reaches(id, 'submitted')).toMatchObject({ confirmation: null, takenBack: [], dispute: null });
+    const transactionHash = await include(around.relayerLog, [{ paymentId: id }]);
+    expect(await reaches(id, 'confirmed')).toMatchObject({ transactionHash: null, refundableAmount: '0', confirmation: { transactionHash, blockNumber: 42, final: false } });
+    expect(await post('/v1/refunds', { payment: id, reason: 'a change of mind' })).toMatchObject({ status: 409, body: { code: 'PAYMENT_NOT_COLLECTED', paymentStatus: 'confirmed' } });
+    expect((await get('/v1/payments?status=confirmed')).status).toBe(200);
+
+    await reorg(around.relayerLog, [{ paymentId: id }], transactionHash);
+    expect(await reaches(id, 'submitted')).toMatchObject({ confirmation: null, takenBack: [{ transactionHash, blockNumber: 42 }] });
+    // Another transaction, in another partition of the relayer's log, is the one in the end.
+    const other = await include(around.relayerLog, [{ paymentId: id }]);
+    await reaches(id, 'confirmed');
+    await finalize(around.relayerLog, [{ paymentId: id }], other);
+    const after = await reaches(id, 'collected');
+    expect(after).toMatchObject({ transactionHash: other, confirmation: { transactionHash: other, final: true } });
+    expect(after.timeline.slice(4).map((entry: Json) => entry.status)).toEqual(['submitted', 'confirmed', 'reorged', 'confirmed', 'collected']);
+  });
+
+  it('that the chain takes back after it was final is disputed, and not refunded', async () => {
+    const { id } = (await post('/v1/payments', paymentBody(newPayer()))).body;
+    await reaches(id, 'submitted');
+    const transactionHash = await finalize(around.relayerLog, [{ paymentId: id }]);
+    await reaches(id, 'collected');
+    await reorg(around.relayerLog, [{ paymentId: id }], transactionHash);
+    const disputed = await until(async () => {
+      const { body } = await get(`/v1/payments/${id}`);
+      return body.dispute === null ? undefined : body;
+    });
+    expect(disputed).toMatchObject({ status: 'collected', dispute: { code: 'FINALITY_VIOLATED', transactionHash } });
+    expect(await post('/v1/refunds', { payment: id, reason: 'a change of mind' })).toMatchObject({ status: 409, body: { code: 'PAYMENT_DISPUTED' } });
   });
 
   it('waits while a peer is down and goes on by itself, with nothing refused and nothing asked for twice', async () => {

@@ -14,7 +14,7 @@ import { reasonDetail } from './reason-codes';
 /** How long the typed data's authorization is valid by default; the payer may be shown a QR code and take a while. */
 export const TYPED_DATA_VALIDITY_SECONDS = 3_600n;
 
-export const PAYMENT_STATUSES = ['awaiting_authorization', 'accepted', 'held', 'refused', 'submitted', 'collected', 'paid_out'] as const;
+export const PAYMENT_STATUSES = ['awaiting_authorization', 'accepted', 'held', 'refused', 'submitted', 'confirmed', 'collected', 'paid_out'] as const;
 
 const minor = z.string().meta({ description: 'Minor units.', example: '1250000' });
 const time = z.string().meta({ format: 'date-time' });
@@ -37,6 +37,17 @@ export const paymentSchema = z
     refusal: z.object({ stage: z.string(), code: z.string(), detail: z.string() }).nullable(),
     hold: z.object({ reason: z.string() }).nullable(),
     transactionHash: z.string().nullable().meta({ description: 'Of the transaction that collected the payment.' }),
+    confirmation: z
+      .object({ transactionHash: z.string(), blockNumber: z.int(), at: time, final: z.boolean().meta({ description: 'False: a reorganisation of the chain can take it back.' }) })
+      .nullable()
+      .meta({ description: 'The block that holds the payment now; null while none does.' }),
+    takenBack: z
+      .array(z.object({ transactionHash: z.string(), blockNumber: z.int(), blockHash: z.string(), at: time }))
+      .meta({ description: 'Confirmations that the chain has taken back, oldest first. The payment went on waiting each time.' }),
+    dispute: z
+      .object({ code: z.string(), transactionHash: z.string(), at: time })
+      .nullable()
+      .meta({ description: 'FINALITY_VIOLATED: the chain took back a final block. Payouts and refunds wait for a person.' }),
     payout: z.object({ batch: z.string(), payout: z.string(), transactionHash: z.string() }).nullable(),
     createdAt: time,
     timeline: z.array(z.object({ status: z.string(), at: time, transactionHash: z.string().optional() })),
@@ -106,10 +117,24 @@ function resourceOf(state: Existing, events: readonly PaymentEvent[]): PaymentRe
     refusal: state.status === 'refused' ? { stage: state.stage, code: state.code, detail: reasonDetail(state.code) } : null,
     hold: state.status === 'held' ? { reason: state.reason } : null,
     transactionHash: taken?.collection.transactionHash ?? null,
+    confirmation: confirmationOf(state, events),
+    takenBack: events.flatMap((event) =>
+      event.type === 'PaymentReorged'
+        ? [{ transactionHash: event.transactionHash, blockNumber: Number(event.blockNumber), blockHash: event.blockHash, at: toRfc3339(event.reorgedAtNs) }]
+        : [],
+    ),
+    dispute: taken?.dispute === undefined ? null : { code: taken.dispute.code, transactionHash: taken.dispute.transactionHash, at: toRfc3339(taken.dispute.disputedAtNs) },
     payout: state.status === 'paid_out' ? { batch: state.payout.batchId, payout: state.payout.payoutId, transactionHash: state.payout.transactionHash } : null,
     createdAt: toRfc3339(terms.createdAtNs),
     timeline: events.map(timelineEntry),
   };
+}
+
+function confirmationOf(state: Existing, events: readonly PaymentEvent[]): PaymentResource['confirmation'] {
+  const last = events.findLast((event) => event.type === 'PaymentConfirmed' || event.type === 'PaymentCollected');
+  if (last?.type === 'PaymentCollected') return { transactionHash: last.transactionHash, blockNumber: Number(last.blockNumber), at: toRfc3339(last.collectedAtNs), final: true };
+  if (last === undefined || state.status !== 'confirmed') return null;
+  return { transactionHash: last.transactionHash, blockNumber: Number(last.blockNumber), at: toRfc3339(last.confirmedAtNs), final: false };
 }
 
 function timelineEntry(event: PaymentEvent): PaymentResource['timeline'][number] {
@@ -121,6 +146,9 @@ function timelineEntry(event: PaymentEvent): PaymentResource['timeline'][number]
     case 'PaymentRefused': return { status: 'refused', at: toRfc3339(event.refusedAtNs) };
     case 'PaymentSponsored': return { status: 'sponsored', at: toRfc3339(event.sponsoredAtNs) };
     case 'PaymentSubmitted': return { status: 'submitted', at: toRfc3339(event.submittedAtNs) };
+    case 'PaymentConfirmed': return { status: 'confirmed', at: toRfc3339(event.confirmedAtNs), transactionHash: event.transactionHash };
+    case 'PaymentReorged': return { status: 'reorged', at: toRfc3339(event.reorgedAtNs), transactionHash: event.transactionHash };
+    case 'PaymentDisputed': return { status: 'disputed', at: toRfc3339(event.disputedAtNs), transactionHash: event.transactionHash };
     case 'PaymentCollected': return { status: 'collected', at: toRfc3339(event.collectedAtNs), transactionHash: event.transactionHash };
     case 'PaymentPaidOut': return { status: 'paid_out', at: toRfc3339(event.paidOutAtNs), transactionHash: event.transactionHash };
     case 'RefundRequested': return { status: 'refund_requested', at: toRfc3339(event.requestedAtNs) };

@@ -4,6 +4,8 @@ export interface BalanceLine {
   readonly chainId: string;
   readonly token: string;
   readonly payable: string;
+  /** In a block that is not final. */
+  readonly pending: string;
   readonly inBatch: string;
   readonly refunding: string;
   readonly paidOut: string;

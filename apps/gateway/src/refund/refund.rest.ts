@@ -48,7 +48,7 @@ function createRefund({ intake, reader, clock, ids }: RefundRoutesOptions): Rout
       summary: 'Refund a payment, wholly or in part',
       description: "Goes back to the payer's address. Refunds of a payment never exceed it, also when many are asked for at once.",
       answers: { 201: { description: 'Requested, durably.', schema: refundSchema } },
-      problems: ['PAYMENT_NOT_FOUND', 'PAYMENT_NOT_COLLECTED', 'REFUND_EXCEEDS_PAYMENT', 'NOTHING_TO_REFUND', 'CONCURRENT_CHANGE'],
+      problems: ['PAYMENT_NOT_FOUND', 'PAYMENT_NOT_COLLECTED', 'PAYMENT_DISPUTED', 'REFUND_EXCEEDS_PAYMENT', 'NOTHING_TO_REFUND', 'CONCURRENT_CHANGE'],
     },
     handle: async ({ body, caller, idempotency, traceparent }) => {
       const refundId = ids.next('ref') as RefundId;
@@ -123,6 +123,8 @@ function refusal(rejection: PaymentRejection): Problem {
         errors: [{ path: 'amount', message: `expected at most ${rejection.refundable}` }],
         facts: { refundableAmount: rejection.refundable.toString() },
       });
+    case 'PAYMENT_DISPUTED':
+      return new Problem('PAYMENT_DISPUTED', 'The chain took back the block that held this payment after it was final. A person is looking into it.', { facts: { disputeCode: rejection.dispute.code } });
     case 'PAYMENT_NOT_COLLECTED':
       return new Problem('PAYMENT_NOT_COLLECTED', `The payment is ${rejection.status}.`, { facts: { paymentStatus: rejection.status } });
     case 'NOTHING_TO_REFUND':

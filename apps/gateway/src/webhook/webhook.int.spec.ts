@@ -3,7 +3,7 @@ import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { finalize } from '../../test/relayer-facts';
+import { finalize, include, reorg } from '../../test/relayer-facts';
 import {
   createMerchant, newPayer, paymentBody, startGateway, startSurroundings, until,
   type Answer, type Json, type RunningGateway, type Surroundings, type TestMerchant,
@@ -83,6 +83,22 @@ describe('webhooks', () => {
     expect(verified.every((message) => message.data.id === id)).toBe(true);
     // The state right after the fact, not the state at the time of sending.
     expect(verified.find((message) => message.type === 'payment.accepted')?.data.status).toBe('accepted');
+  });
+
+  it('say of a confirmation that it is not final, and of a reorganisation what it took back', async () => {
+    const { secret } = await endpoint('/reorg', { events: ['payment.confirmed', 'payment.reorged', 'payment.collected'] });
+    const { id } = (await post('/v1/payments', paymentBody(newPayer()))).body;
+    await until(async () => ((await get(`/v1/payments/${id}`)).body.status === 'submitted' ? true : undefined));
+    const transactionHash = await include(around.relayerLog, [{ paymentId: id }]);
+    await until(async () => ((await get(`/v1/payments/${id}`)).body.status === 'confirmed' ? true : undefined));
+    await reorg(around.relayerLog, [{ paymentId: id }], transactionHash);
+    await finalize(around.relayerLog, [{ paymentId: id }], transactionHash);
+    const seen = await until(() => Promise.resolve(at('/reorg').length >= 3 ? at('/reorg') : undefined));
+    const messages = seen.map(({ body, headers }) => new Webhook(secret).verify(body, headers as Record<string, string>) as Json);
+    const of = (type: string): Json => messages.find((message) => message.type === type)?.data;
+    expect(of('payment.confirmed')).toMatchObject({ id, status: 'confirmed', confirmation: { transactionHash, final: false }, takenBack: [] });
+    expect(of('payment.reorged')).toMatchObject({ id, status: 'submitted', confirmation: null, takenBack: [{ transactionHash, blockNumber: 42 }] });
+    expect(of('payment.collected')).toMatchObject({ id, status: 'collected', confirmation: { final: true } });
   });
 
   it('go only where their type was asked for', async () => {
