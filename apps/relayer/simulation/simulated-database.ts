@@ -1,0 +1,165 @@
+import { partitionOf } from '@settlement/event-store/partitioning';
+import type { RecordedEvent } from '@settlement/event-store/event';
+import type { Append, AppendResult } from '@settlement/event-store/port';
+import type { UnixNs } from '@settlement/kernel/time';
+import { FenceLost, LaneLost, type Fence, type PlanOutcome, type PlanRecord } from '../src/ports/lane-log';
+import { GENESIS_MS } from './virtual-clock';
+
+export interface SimulatedLease {
+  readonly owner: string;
+  readonly fencingToken: bigint;
+  readonly expiresAtUs: number;
+}
+
+/** The guards that a mutation may take away, to see whether anything notices. */
+export interface Guards {
+  readonly fence: boolean;
+  readonly claims: boolean;
+}
+
+/** One transaction's writes, as the invariants want to see them. */
+export interface Commit {
+  readonly fence: Fence | undefined;
+  readonly events: readonly RecordedEvent[];
+}
+
+const PARTITIONS = 4;
+const NO_HASH = new Uint8Array(32);
+/** Holder of the claim of an intent that was given up before any transaction held it. */
+const GIVEN_UP = 'given-up';
+
+/**
+ * The relayer's database: event log, claims and leases under one lock, as its transactions make them look. Each method is one
+ * transaction: it happens as a whole or throws and leaves nothing behind.
+ */
+export class SimulatedDatabase {
+  readonly claims = new Map<string, string>();
+  readonly leases = new Map<string, SimulatedLease>();
+  /** In commit order; the index is the position. */
+  readonly log: RecordedEvent[] = [];
+  readonly #streams = new Map<string, RecordedEvent[]>();
+  readonly #commands = new Map<string, AppendResult>();
+
+  constructor(
+    private readonly parts: {
+      readonly nowUs: () => number;
+      readonly guards: Guards;
+      readonly committed: (commit: Commit) => void;
+    },
+  ) {}
+
+  readonly partitions = PARTITIONS;
+
+  partitionOf(streamId: string): number {
+    return partitionOf(streamId, PARTITIONS);
+  }
+
+  get nowNs(): bigint {
+    return BigInt(GENESIS_MS) * 1_000_000n + BigInt(this.parts.nowUs()) * 1_000n;
+  }
+
+  stream(streamId: string): readonly RecordedEvent[] {
+    return this.#streams.get(streamId) ?? [];
+  }
+
+  /** Appends that do not depend on each other: a conflict is answered and leaves the others standing. */
+  appendMany(appends: readonly Append[], fence?: Fence): readonly AppendResult[] {
+    const events: RecordedEvent[] = [];
+    const results = appends.map((append) => this.#resolve(append) ?? this.#write(append, events));
+    if (events.length > 0) this.parts.committed({ fence, events });
+    return results;
+  }
+
+  plan(fence: Fence, plans: readonly PlanRecord[]): PlanOutcome {
+    this.#checkFence(fence);
+    const claimed = plans.flatMap(({ intentIds, transactionId }) => intentIds.filter((intentId) => this.#heldByOther(intentId, transactionId)));
+    if (claimed.length > 0) return { recorded: 0, claimed };
+    this.#writeAll(plans.map(({ append }) => append), fence);
+    for (const { intentIds, transactionId } of plans) for (const intentId of intentIds) this.claims.set(intentId, transactionId);
+    return { recorded: plans.length, claimed: [] };
+  }
+
+  append(fence: Fence, appends: readonly Append[]): readonly AppendResult[] {
+    this.#checkFence(fence);
+    return this.#writeAll(appends, fence);
+  }
+
+  giveUp(fence: Fence, items: readonly { readonly intentId: string; readonly append: Append }[]): readonly string[] {
+    this.#checkFence(fence);
+    const held = items.filter(({ intentId }) => this.#heldByOther(intentId, GIVEN_UP)).map(({ intentId }) => intentId);
+    const free = items.filter(({ intentId }) => !held.includes(intentId));
+    this.#writeAll(free.map(({ append }) => append), fence);
+    for (const { intentId } of free) this.claims.set(intentId, GIVEN_UP);
+    return held;
+  }
+
+  giveBack(fence: Fence, append: Append, transactionId: string, intentIds: readonly string[]): AppendResult {
+    this.#checkFence(fence);
+    const [result] = this.#writeAll([append], fence);
+    if (result === undefined) throw new RangeError('an append has no answer');
+    for (const intentId of intentIds) if (this.claims.get(intentId) === transactionId) this.claims.delete(intentId);
+    return result;
+  }
+
+  #heldByOther(intentId: string, holder: string): boolean {
+    const held = this.claims.get(intentId);
+    return this.parts.guards.claims && held !== undefined && held !== holder;
+  }
+
+  #checkFence(fence: Fence): void {
+    if (!this.parts.guards.fence) return;
+    if (this.leases.get(fence.laneId)?.fencingToken !== fence.fencingToken) throw new FenceLost(fence);
+  }
+
+  /** All of them or none. */
+  #writeAll(appends: readonly Append[], fence: Fence): readonly AppendResult[] {
+    for (const append of appends) {
+      const result = this.#resolve(append);
+      if (result?.outcome === 'conflict') {
+        throw new LaneLost(`${append.streamId} stands at version ${result.actualVersion} where ${append.expectedVersion} was expected: another owner writes`);
+      }
+    }
+    return this.appendMany(appends, fence);
+  }
+
+  /** `undefined`: it may be written. */
+  #resolve(append: Append): AppendResult | undefined {
+    const { streamId, commandId, expectedVersion } = append;
+    const first = this.#commands.get(`${streamId} ${commandId}`);
+    if (first !== undefined && first.outcome !== 'conflict') return { ...first, outcome: 'repeated' };
+    const actualVersion = BigInt(this.stream(streamId).length);
+    const expected = expectedVersion === 'must-not-exist' ? 0n : expectedVersion;
+    if (expected !== 'any' && expected !== actualVersion) return { outcome: 'conflict', streamId, expectedVersion, actualVersion };
+    return undefined;
+  }
+
+  #write(append: Append, into: RecordedEvent[]): AppendResult {
+    const { streamId, commandId } = append;
+    const stream = this.#streams.get(streamId) ?? [];
+    this.#streams.set(streamId, stream);
+    const partition = this.partitionOf(streamId);
+    for (const event of append.events) {
+      const recorded: RecordedEvent = {
+        ...event,
+        source: 'relayer',
+        partition,
+        position: BigInt(this.log.length + 1),
+        eventId: `0-${this.log.length + 1}`,
+        streamId,
+        streamVersion: BigInt(stream.length + 1),
+        commandId,
+        recordedAtNs: this.nowNs as UnixNs,
+        traceparent: append.traceparent ?? '',
+        region: 'here',
+        epoch: 1n,
+        hash: NO_HASH,
+      };
+      this.log.push(recorded);
+      stream.push(recorded);
+      into.push(recorded);
+    }
+    const result: AppendResult = { outcome: 'appended', streamId, streamVersion: BigInt(stream.length), partition, position: BigInt(this.log.length) };
+    this.#commands.set(`${streamId} ${commandId}`, result);
+    return result;
+  }
+}

@@ -1,0 +1,307 @@
+import type { EvmAddress } from '@settlement/kernel/address';
+import type { SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
+import { pino } from 'pino';
+import { relayerCodec } from '../src/relayer.codec';
+import { noFaults, weatherOf, type FaultCounts, type Weather } from './faults';
+import { Incarnation } from './incarnation';
+import { Invariants, SimulationFailure } from './invariants';
+import { Prng } from './prng';
+import { Scheduler } from './scheduler';
+import { SimulatedChain, type AuthorizationTerms } from './simulated-chain';
+import { SimulatedDatabase, type Guards } from './simulated-database';
+import { SignedLedger } from './simulated-keys';
+import { CHAIN_ID, SimulatedProcess, TOKEN } from './simulated-process';
+import { VAULT } from './simulated-vault';
+import { Trace } from './trace';
+import { GENESIS_MS } from './virtual-clock';
+
+export interface SeedResult {
+  readonly seed: number;
+  readonly steps: number;
+  readonly traceHash: string;
+  readonly virtualMs: number;
+  readonly counts: FaultCounts;
+  readonly failure: SimulationFailure | undefined;
+}
+
+export interface WorldOptions {
+  readonly print?: (line: string) => void;
+  readonly guards?: Guards;
+}
+
+/** After the storm everything has to end within this time. Virtual milliseconds. */
+const CALM_MS_MAX = 120_000;
+
+/** Rates of a world in which nothing goes wrong any more. */
+const CALM: Partial<Weather> = {
+  callNotDonePerMille: 0,
+  callUnknownPerMille: 0,
+  stallPerMille: 0,
+  crashAtCallPerMille: 0,
+  stalePerMille: 0,
+};
+
+interface Seat {
+  readonly index: number;
+  lives: number;
+  incarnation: Incarnation | undefined;
+  process: SimulatedProcess | undefined;
+}
+
+/** One seed's world: the chain, the database, the processes and whatever happens to them. */
+export class World {
+  readonly #seed: number;
+  readonly #prng: Prng;
+  readonly #scheduler: Scheduler;
+  readonly #trace: Trace;
+  readonly #counts = noFaults();
+  readonly #chain: SimulatedChain;
+  readonly #database: SimulatedDatabase;
+  readonly #ledger: SignedLedger;
+  readonly #invariants: Invariants;
+  readonly #terms = new Map<string, AuthorizationTerms>();
+  readonly #keys: readonly EvmAddress[];
+  readonly #seats: Seat[];
+  readonly #logger;
+  #weather: Weather;
+  #stormy = true;
+  #submitted = 0;
+  #broken: unknown;
+
+  constructor(seed: number, options: WorldOptions = {}) {
+    this.#seed = seed;
+    this.#prng = new Prng(seed);
+    this.#weather = weatherOf(this.#prng);
+    this.#scheduler = new Scheduler(this.#prng);
+    this.#trace = new Trace(options.print);
+    const print = options.print;
+    this.#logger = pino(
+      { level: print === undefined ? 'silent' : 'info', base: null, timestamp: false },
+      { write: (line: string) => print?.(`${' '.repeat(17)}${line.trimEnd()}`) },
+    );
+    this.#chain = new SimulatedChain({
+      prng: this.#prng,
+      counts: this.#counts,
+      endpoints: this.#weather.endpoints,
+      finalityDepth: this.#weather.finalityDepth,
+      blockTransactionsMax: this.#prng.int(2, 6),
+      genesisS: GENESIS_MS / 1_000,
+      termsOf: (authorization) => this.#termsOf(authorization),
+    });
+    this.#database = new SimulatedDatabase({
+      nowUs: () => this.#scheduler.nowUs,
+      guards: options.guards ?? { fence: true, claims: true },
+      committed: (commit) => {
+        for (const event of commit.events) this.#trace.note(() => `${event.streamId} v${event.streamVersion} ${event.type}`);
+        this.#invariants.committed(commit);
+      },
+    });
+    this.#ledger = new SignedLedger((bytes) => this.#invariants.signed(bytes));
+    this.#invariants = new Invariants({
+      chain: this.#chain,
+      currentToken: (laneId) => this.#database.leases.get(laneId)?.fencingToken,
+      readBytes: (raw) => this.#ledger.read(raw),
+      finalityDepth: this.#weather.finalityDepth,
+    });
+    this.#keys = Array.from({ length: this.#weather.lanes }, (_, index) => `0x${(index + 1).toString(16).padStart(40, '0')}` as EvmAddress);
+    this.#seats = Array.from({ length: this.#weather.processes }, (_, index) => ({ index, lives: 0, incarnation: undefined, process: undefined }));
+  }
+
+  async run(): Promise<SeedResult> {
+    this.#trace.note(() => JSON.stringify(this.#weather));
+    for (const seat of this.#seats) this.#scheduler.after(this.#prng.int(0, 50), `start p${seat.index}`, () => this.#start(seat));
+    this.#scheduleBlock();
+    this.#scheduleIntents();
+    this.#scheduleStorm();
+    let failure: SimulationFailure | undefined;
+    try {
+      await this.#loop();
+    } catch (error) {
+      if (!(error instanceof SimulationFailure)) throw error;
+      failure = error;
+      this.#trace.note(() => `FAILED: ${error.message}`);
+    }
+    return { seed: this.#seed, steps: this.#trace.steps, traceHash: this.#trace.hash, virtualMs: this.#scheduler.nowUs / 1_000, counts: this.#counts, failure };
+  }
+
+  async #loop(): Promise<void> {
+    for (;;) {
+      const task = this.#scheduler.next();
+      if (task === undefined) throw new SimulationFailure('LIVENESS', 'nothing will ever happen again');
+      this.#trace.step(task.atUs, task.label);
+      task.run();
+      // The check phase of the event loop comes when every continuation that this step has set free has run.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#broken !== undefined) throw new SimulationFailure('UNCAUGHT', String(this.#broken instanceof Error ? this.#broken.stack : this.#broken));
+      this.#invariants.check();
+      if (!this.#stormy && this.#submitted === this.#weather.intents) {
+        if (this.#invariants.waitingIntents === 0 && this.#invariants.openTransactions === 0) {
+          this.#invariants.checkEnd((authorization) => this.#termsOf(authorization));
+          return;
+        }
+        if (this.#scheduler.nowUs > (this.#weather.stormMs + CALM_MS_MAX) * 1_000) {
+          const lanes = this.#seats.flatMap((seat) => [...(seat.process?.lanes ?? [])].map(([laneId, lane]) => `p${seat.index} ${laneId.slice(-2)} ${JSON.stringify(lane.health)}`));
+          throw new SimulationFailure('LIVENESS', `${this.#invariants.waitingIntents} intents and ${this.#invariants.openTransactions} transactions are not done ${CALM_MS_MAX} ms after the last fault: ${lanes.join('; ')}`);
+        }
+      }
+    }
+  }
+
+  #termsOf(authorization: string): AuthorizationTerms {
+    const terms = this.#terms.get(authorization);
+    if (terms === undefined) throw new RangeError('an authorization that nobody has signed');
+    return terms;
+  }
+
+  // ------------------------------------------------------------------------------------------------ processes
+
+  #start(seat: Seat): void {
+    seat.lives += 1;
+    const incarnation = new Incarnation(`p${seat.index}.${seat.lives}`, {
+      scheduler: this.#scheduler,
+      prng: this.#prng,
+      counts: this.#counts,
+      weather: () => this.#weather,
+      crashed: () => {
+        this.#trace.note(() => `${incarnation.name} is dead`);
+        this.#scheduler.after(this.#prng.int(20, 1_500), `restart p${seat.index}`, () => this.#start(seat));
+      },
+    });
+    seat.incarnation = incarnation;
+    seat.process = new SimulatedProcess({
+      incarnation,
+      scheduler: this.#scheduler,
+      prng: this.#prng,
+      weather: () => this.#weather,
+      counts: this.#counts,
+      chain: this.#chain,
+      ledger: this.#ledger,
+      database: this.#database,
+      keys: this.#keys,
+      logger: this.#logger,
+      sent: (raw) => this.#invariants.sent(raw),
+      broken: (error) => (this.#broken ??= error),
+    });
+    seat.process.start();
+  }
+
+  // ------------------------------------------------------------------------------------------------ work
+
+  #scheduleIntents(): void {
+    const { intents, stormMs } = this.#weather;
+    for (let index = 0; index < intents; index += 1) {
+      // In bursts, as merchants send them, over most of the storm.
+      const atMs = (Math.floor((index * 4) / intents) * stormMs) / 5 + this.#prng.int(0, Math.floor(stormMs / 10));
+      this.#scheduler.after(atMs, `intent ${index}`, () => this.#accept(index));
+    }
+  }
+
+  #accept(index: number): void {
+    const prng = this.#prng;
+    const authorization = prng.hex(32);
+    const nowS = Math.floor((GENESIS_MS + this.#scheduler.nowUs / 1_000) / 1_000);
+    const validBeforeS = prng.chance(100) ? nowS + prng.int(3, 8) : nowS + 1_000_000;
+    this.#terms.set(authorization, { validBeforeS, hasFunds: !prng.chance(80) });
+    const intentId = `int-${index}`;
+    const request: SubmitRequest = {
+      intentId,
+      chainId: CHAIN_ID,
+      subjectId: `pay-${index}`,
+      screeningId: 'scr',
+      sponsorId: 'spo',
+      reservationId: `rsv-${index}`,
+      kind: {
+        $case: 'collect',
+        value: {
+          token: TOKEN,
+          merchantKey: `0x${(prng.u32() % 3).toString(16).padStart(64, '0')}`,
+          authorization: { from: TOKEN, to: VAULT, valueMinor: '1000', validAfter: 0n, validBefore: BigInt(validBeforeS), nonce: authorization, signature: '0x01' },
+        },
+      },
+    };
+    this.#database.appendMany([
+      {
+        streamId: `intent-${intentId}`,
+        expectedVersion: 'must-not-exist',
+        commandId: `accept-${intentId}`,
+        events: [relayerCodec.encode({ type: 'IntentAccepted', intent: request, acceptedAtNs: this.#database.nowNs })],
+      },
+    ]);
+    this.#submitted += 1;
+  }
+
+  #scheduleBlock(): void {
+    const { blockMs } = this.#weather;
+    this.#scheduler.after((blockMs * this.#prng.int(50, 150)) / 100, 'block', () => {
+      const block = this.#chain.mine(this.#prng.int(0, this.#chain.endpoints - 1), Math.floor((GENESIS_MS + this.#scheduler.nowUs / 1_000) / 1_000));
+      if (block.transactions.length > 0) this.#trace.note(() => `block ${block.number} ${block.hash.slice(0, 10)}: ${block.transactions.map(({ bytes, status }) => `${bytes.sender.slice(-2)}/${bytes.nonce}${bytes.foreign ? ' foreign' : ''} ${status}`).join(', ')}`);
+      this.#scheduleBlock();
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------------ faults
+
+  #scheduleStorm(): void {
+    const { weather: w } = { weather: this.#weather };
+    this.#every(w.crashEveryMs, 'crash', () => this.#crash());
+    this.#every(w.pauseEveryMs, 'pause', () => this.#pause());
+    this.#every(w.reorgEveryMs, 'reorg', () => this.#reorg());
+    this.#every(w.dropMempoolEveryMs, 'drop mempool', () => {
+      if (this.#chain.dropMempool(this.#prng.int(0, this.#chain.endpoints - 1)) > 0) this.#counts['mempool-dropped'] += 1;
+    });
+    this.#every(w.feeSpikeEveryMs, 'fee spike', () => {
+      this.#counts['base-fee-spike'] += 1;
+      this.#chain.spikeBaseFee(BigInt(this.#prng.int(2, 12)));
+    });
+    this.#every(w.freezeEveryMs, 'freeze the vault', () => {
+      this.#counts['vault-frozen'] += 1;
+      this.#chain.frozen = true;
+      this.#scheduler.after(this.#prng.int(100, 1_500), 'unfreeze the vault', () => (this.#chain.frozen = false));
+    });
+    this.#scheduler.after(w.stormMs, 'the storm is over', () => this.#calm());
+  }
+
+  #every(meanMs: number, label: string, fault: () => void): void {
+    if (meanMs === 0) return;
+    this.#scheduler.after((meanMs * this.#prng.int(30, 170)) / 100, label, () => {
+      if (!this.#stormy) return;
+      fault();
+      this.#every(meanMs, label, fault);
+    });
+  }
+
+  #crash(): void {
+    const { incarnation } = this.#prng.pick(this.#seats);
+    if (incarnation?.alive !== true) return;
+    this.#counts.crash += 1;
+    incarnation.crash();
+  }
+
+  #pause(): void {
+    const { incarnation } = this.#prng.pick(this.#seats);
+    if (incarnation?.alive !== true || incarnation.frozen) return;
+    this.#counts.pause += 1;
+    incarnation.freeze();
+    this.#scheduler.after(this.#prng.int(50, 3 * this.#weather.leaseMs), `resume ${incarnation.name}`, () => incarnation.thaw());
+  }
+
+  /** The new branch is at once as long as the old one, or longer: its difficulty is what made it win. */
+  #reorg(): void {
+    const prng = this.#prng;
+    const dropped = prng.chance(400);
+    const blocks = this.#chain.reorg(prng.int(1, this.#weather.finalityDepth), () => !dropped && prng.chance(800));
+    if (blocks === 0) return;
+    this.#counts.reorg += 1;
+    this.#counts[dropped ? 'reorg-dropped' : 'reorg-reincluded'] += 1;
+    const atS = Math.floor((GENESIS_MS + this.#scheduler.nowUs / 1_000) / 1_000);
+    for (let mined = prng.int(0, blocks + 1); mined > 0; mined -= 1) this.#chain.mine(prng.int(0, this.#chain.endpoints - 1), atS);
+  }
+
+  #calm(): void {
+    this.#stormy = false;
+    this.#weather = { ...this.#weather, ...CALM };
+    this.#chain.frozen = false;
+    this.#chain.calmBaseFee();
+    for (const { incarnation } of this.#seats) incarnation?.thaw();
+  }
+}
