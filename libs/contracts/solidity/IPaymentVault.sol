@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 /// @notice Why one item of a batch failed. The numbers are those of `settlement.relayer.v1.IntentReason`, so that a
 /// log needs no table on its way to a fact. They are part of the interface: never renumber, only add.
 library Reason {
+    uint8 internal constant MALFORMED = 6;
     uint8 internal constant AUTHORIZATION_EXPIRED = 7;
     uint8 internal constant AUTHORIZATION_NOT_YET_VALID = 8;
     uint8 internal constant AUTHORIZATION_USED = 9;
@@ -15,6 +16,8 @@ library Reason {
     uint8 internal constant INSUFFICIENT_MERCHANT_BALANCE = 16;
     uint8 internal constant TRANSFER_FAILED = 17;
     uint8 internal constant DUPLICATE = 18;
+    uint8 internal constant NOT_ALLOWED = 21;
+    uint8 internal constant ALLOWANCE_REQUIRED = 26;
 }
 
 /// @notice Holds collected stablecoins per merchant and pays them out. See docs/services/payment-vault.md.

