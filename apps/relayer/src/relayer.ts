@@ -1,4 +1,3 @@
-import { jsonRpc } from '@settlement/chain/rpc';
 import { migrate } from '@settlement/event-store/migrate';
 import type { RecordedEvent } from '@settlement/event-store/event';
 import type { EventStore } from '@settlement/event-store/port';
@@ -10,7 +9,7 @@ import type { Logger } from '@settlement/observability/logger';
 import { IntentState, type IntentStatus } from '@settlement/proto/relayer/v1/relayer';
 import type { Pool } from 'pg';
 import { KillAtPoint } from './adapters/crash-points';
-import { JsonRpcChain } from './adapters/rpc/json-rpc-chain';
+import { chainEndpoints } from './adapters/rpc/chain-endpoints';
 import { RELAYER_MIGRATIONS } from './adapters/migrations';
 import { paymentVaultCalls } from './adapters/payment-vault-calls';
 import { PostgresLaneLog } from './adapters/postgres-lane-log';
@@ -27,6 +26,7 @@ import { GAS_MODEL, SETTLE_PAYOUTS_MAX } from './lane/gas-model';
 import { IntentQueue } from './lane/intent-queue';
 import { LaneBook } from './lane/lane-book';
 import { LaneRunner } from './lane/lane-runner';
+import type { EndpointMetrics } from './ports/endpoint-metrics';
 import type { RelayerMetrics } from './ports/relayer-metrics';
 
 /** Signals are hints that may be lost. Milliseconds. */
@@ -41,7 +41,7 @@ export interface RelayerParts {
   readonly randomness: Randomness;
   readonly logger: Logger;
   readonly health: HealthRegistry;
-  readonly metrics: RelayerMetrics;
+  readonly metrics: RelayerMetrics & EndpointMetrics;
 }
 
 /** The relayer without its transports: lanes, projection, submission and queries. */
@@ -111,8 +111,9 @@ export class Relayer {
 
   #lanesOf(chain: RelayerConfig['CHAINS'][number]): ChainLanes {
     const { config, store, clock, randomness, logger, metrics } = this.#parts;
-    const rpc = jsonRpc(chain.rpcUrls[0] ?? '', { timeoutMs: config.RPC_TIMEOUT_MS });
-    const endpoint = new JsonRpcChain(rpc);
+    const endpoints = chainEndpoints(chain, { timeoutMs: config.RPC_TIMEOUT_MS, clock, logger, metrics });
+    const endpoint = endpoints.chain;
+    this.#parts.health.register(`endpoints ${chain.chainId}`, () => Promise.resolve(endpoints.health()));
     const queue = new IntentQueue();
     const instance = Buffer.from(randomness.bytes(8)).toString('hex');
     const log = new PostgresLaneLog({

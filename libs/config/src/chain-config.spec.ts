@@ -50,6 +50,8 @@ describe('CHAINS', () => {
     ['a fraction of a block', [{ ...anvil, finalityDepth: 0.5 }], ['CHAINS.0.finalityDepth']],
     ['an entry point of another version', [{ ...anvil, entryPoints: [{ address: usdc.address, version: '0.6' }] }], ['CHAINS.0.entryPoints.0.version']],
     ['a third mode', [{ ...anvil, mode: 'staging' }], ['CHAINS.0.mode']],
+    ['a quorum of more endpoints than there are', [{ ...anvil, rpcQuorum: 2 }], ['CHAINS.0.rpcQuorum']],
+    ['a private endpoint that is no web address', [{ ...anvil, privateRpcUrls: ['geth'] }], ['CHAINS.0.privateRpcUrls.0']],
     ['a misspelt field', [{ ...anvil, finalityDept: 2 }], ['CHAINS.0']],
   ])('refuses %s and says where', (_, chains, paths) => {
     expect(pathsOf(chains)).toEqual(paths);

@@ -31,6 +31,14 @@ const chainConfig = z.strictObject({
   /** Test keys see test chains only, live keys live ones. */
   mode: z.enum(['test', 'live']),
   rpcUrls: z.array(z.url({ protocol: /^https?$/ })).min(1),
+  /** Endpoints that must say the same before it is believed; more than half of `rpcUrls` unless given. With two endpoints that guards against lies, with three against an outage as well. */
+  rpcQuorum: z.number().int().positive().optional(),
+  /** A transaction goes to these alone at first, and to `rpcUrls` as well when `privateRpcBlocks` have passed without it. */
+  privateRpcUrls: z.array(z.url({ protocol: /^https?$/ })).optional(),
+  /** Default 3. */
+  privateRpcBlocks: z.number().int().min(0).max(1_000).optional(),
+  /** An endpoint further behind is not asked. Default 5. */
+  rpcLagBlocksMax: z.number().int().positive().optional(),
   vaultAddress: address,
   /** `Transfers`, through which direct payments go; without it this chain offers none. */
   transfersAddress: address.optional(),
@@ -53,4 +61,6 @@ export type TokenConfig = z.output<typeof tokenConfig>;
 export type ChainConfig = z.output<typeof chainConfig>;
 
 /** The variable `CHAINS`: a JSON array of chains. */
-export const chainsVariable = jsonVariable(z.array(chainConfig).min(1));
+export const chainsVariable = jsonVariable(
+  z.array(chainConfig.refine(({ rpcUrls, rpcQuorum }) => rpcQuorum === undefined || rpcQuorum <= rpcUrls.length, { path: ['rpcQuorum'], message: 'expected at most as many as rpcUrls' })).min(1),
+);

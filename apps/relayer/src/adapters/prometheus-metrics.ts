@@ -1,7 +1,10 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { EndpointMetrics, EndpointState } from '../ports/endpoint-metrics';
 import type { RelayerMetrics } from '../ports/relayer-metrics';
 
-export function prometheusMetrics(registry: Registry): RelayerMetrics {
+const ENDPOINT_STATES: readonly EndpointState[] = ['closed', 'half-open', 'open'];
+
+export function prometheusMetrics(registry: Registry): RelayerMetrics & EndpointMetrics {
   const registers = [registry];
   const waiting = new Gauge({ name: 'settlement_relayer_waiting_intents', help: 'Accepted intents that no transaction holds yet', labelNames: ['chain'], registers });
   const oldest = new Gauge({ name: 'settlement_relayer_waiting_oldest_seconds', help: 'Age of the oldest waiting intent', labelNames: ['chain'], registers });
@@ -21,7 +24,13 @@ export function prometheusMetrics(registry: Registry): RelayerMetrics {
   const reorgs = new Counter({ name: 'settlement_relayer_reorged_transactions_total', help: 'Transactions whose block ceased to be canonical', labelNames: ['chain'], registers });
   const reverts = new Counter({ name: 'settlement_relayer_reverted_transactions_total', help: 'Transactions that reverted as a whole', labelNames: ['chain'], registers });
   const expired = new Counter({ name: 'settlement_relayer_expired_intents_total', help: 'Intents given up before signing', labelNames: ['chain'], registers });
+  const endpoints = new Gauge({ name: 'settlement_relayer_rpc_endpoint_state', help: '1 for the state that an RPC endpoint is in: closed is in use, open is left out', labelNames: ['chain', 'endpoint', 'state'], registers });
+  const disagreements = new Counter({ name: 'settlement_relayer_rpc_disagreements_total', help: 'Answers of an RPC endpoint that a quorum of the others contradicts', labelNames: ['chain', 'endpoint', 'what'], registers });
   return {
+    endpointState(chain, endpoint, current) {
+      for (const state of ENDPOINT_STATES) endpoints.set({ chain, endpoint, state }, state === current ? 1 : 0);
+    },
+    endpointDisagreement: (chain, endpoint, what) => disagreements.inc({ chain, endpoint, what }),
     waiting(chain, count, ageS) {
       waiting.set({ chain }, count);
       oldest.set({ chain }, ageS);

@@ -4,9 +4,10 @@ import { OperationalError } from '@settlement/kernel/errors';
 import type { FeeObservation } from '../../lane/fee.policy';
 import type { BroadcastOutcome, Broadcaster } from '../../ports/broadcaster';
 import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog } from '../../ports/chain-reader';
+import type { ReceiptVote } from './agreement.policy';
 import { classify, type NodeAnswer } from './answer-classification.policy';
 
-/** One JSON-RPC endpoint as reader and broadcaster. Several endpoints become a further adapter of the same ports. */
+/** One JSON-RPC endpoint as reader and broadcaster. `EndpointSet` puts several behind the same ports. */
 export class JsonRpcChain implements ChainReader, Broadcaster {
   constructor(private readonly rpc: JsonRpc) {}
 
@@ -15,12 +16,31 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
   }
 
   async head(): Promise<ChainHead> {
-    const block = record('eth_getBlockByNumber', await this.rpc.call('eth_getBlockByNumber', ['latest', false]));
-    return {
-      number: quantity('number', block['number']),
-      hash: text('hash', block['hash']),
-      timestampS: quantity('timestamp', block['timestamp']),
-    };
+    return headOf(await this.rpc.call('eth_getBlockByNumber', ['latest', false]));
+  }
+
+  /** The canonical block of this height; `undefined` where the node does not have it (yet). */
+  async headAt(number: bigint): Promise<ChainHead | undefined> {
+    const block = await this.rpc.call('eth_getBlockByNumber', [hex(number), false]);
+    return block === null ? undefined : headOf(block);
+  }
+
+  /** As of this height. A node that is behind it refuses. */
+  async transactionCountAt(address: EvmAddress, height: bigint): Promise<bigint> {
+    return quantity('eth_getTransactionCount', await this.rpc.call('eth_getTransactionCount', [address, hex(height)]));
+  }
+
+  async balanceWeiAt(address: EvmAddress, height: bigint): Promise<bigint> {
+    return quantity('eth_getBalance', await this.rpc.call('eth_getBalance', [address, hex(height)]));
+  }
+
+  /** The receipts, and how far the node had got before it looked for them. One round trip. */
+  async receiptVote(hashes: readonly string[]): Promise<ReceiptVote> {
+    const [head, ...answers] = await this.#many([
+      { method: 'eth_getBlockByNumber', params: ['latest', false] },
+      ...hashes.map((hash) => ({ method: 'eth_getTransactionReceipt', params: [hash] })),
+    ]);
+    return { height: headOf(head).number, receipts: receiptsOf(hashes, answers) };
   }
 
   async blockHashes(numbers: readonly bigint[]): Promise<ReadonlyMap<bigint, string | undefined>> {
@@ -38,7 +58,7 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
 
   async receipts(hashes: readonly string[]): Promise<ReadonlyMap<string, Receipt | undefined>> {
     const answers = await this.#many(hashes.map((hash) => ({ method: 'eth_getTransactionReceipt', params: [hash] })));
-    return new Map(hashes.map((hash, i) => [hash, answers[i] === null ? undefined : receiptOf(record('eth_getTransactionReceipt', answers[i]))]));
+    return receiptsOf(hashes, answers);
   }
 
   async fees(): Promise<FeeObservation> {
@@ -75,19 +95,24 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
   }
 
   async broadcast(raws: readonly HexBytes[]): Promise<readonly BroadcastOutcome[]> {
-    if (raws.length === 0) return [];
     try {
-      const answers = await this.rpc.batch(raws.map((raw) => ({ method: 'eth_sendRawTransaction', params: [raw] })));
-      return raws.map((_, i) => {
-        const answer = answers[i];
-        if (answer === undefined) return { outcome: 'unknown', why: 'no answer' };
-        return classify(answer.ok ? { kind: 'result' } : { kind: 'error', ...answer.error });
-      });
+      return await this.handOver(raws);
     } catch (error) {
       // One answer, or none, for all of them.
       const outcome = classify(failureOf(error));
       return raws.map(() => outcome);
     }
+  }
+
+  /** As `broadcast`, but throws when the exchange as a whole failed. */
+  async handOver(raws: readonly HexBytes[]): Promise<readonly BroadcastOutcome[]> {
+    if (raws.length === 0) return [];
+    const answers = await this.rpc.batch(raws.map((raw) => ({ method: 'eth_sendRawTransaction', params: [raw] })));
+    return raws.map((_, i) => {
+      const answer = answers[i];
+      if (answer === undefined) return { outcome: 'unknown', why: 'no answer' };
+      return classify(answer.ok ? { kind: 'result' } : { kind: 'error', ...answer.error });
+    });
   }
 
   async #many(requests: readonly RpcRequest[]): Promise<readonly unknown[]> {
@@ -106,6 +131,23 @@ export function failureOf(error: unknown): NodeAnswer {
   if (error instanceof RpcHttpFailure) return { kind: 'http', status: error.status };
   const why = error instanceof Error ? error.message : String(error);
   return { kind: 'transport', sent: error instanceof OperationalError && error.outcome === 'not-done' ? 'not-sent' : 'in-doubt', why };
+}
+
+function headOf(answer: unknown): ChainHead {
+  const block = record('eth_getBlockByNumber', answer);
+  return { number: quantity('number', block['number']), hash: text('hash', block['hash']), timestampS: quantity('timestamp', block['timestamp']) };
+}
+
+function receiptsOf(hashes: readonly string[], answers: readonly unknown[]): ReadonlyMap<string, Receipt | undefined> {
+  return new Map(
+    hashes.map((hash, i) => {
+      if (answers[i] === null) return [hash, undefined];
+      const receipt = receiptOf(record('eth_getTransactionReceipt', answers[i]));
+      // A receipt of another transaction is no answer to the question.
+      if (receipt.transactionHash.toLowerCase() !== hash.toLowerCase()) throw malformed('receipt of the transaction asked for');
+      return [hash, receipt];
+    }),
+  );
 }
 
 function receiptOf(receipt: Readonly<Record<string, unknown>>): Receipt {

@@ -1,0 +1,369 @@
+import { RpcRefused } from '@settlement/chain/rpc';
+import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
+import { OperationalError } from '@settlement/kernel/errors';
+import type { Clock } from '@settlement/kernel/time';
+import type { HealthState } from '@settlement/observability/health';
+import type { Logger } from '@settlement/observability/logger';
+import type { FeeObservation } from '../../lane/fee.policy';
+import type { BroadcastOutcome, Broadcaster } from '../../ports/broadcaster';
+import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog } from '../../ports/chain-reader';
+import type { DisagreementSubject, EndpointMetrics } from '../../ports/endpoint-metrics';
+import { agreedHead, agreedHeight, agreedReceipt, agreedValue, headKey, middleFees, receiptKey, type ReceiptVote } from './agreement.policy';
+import { BroadcastRoute } from './broadcast-route';
+import { Endpoint, textOf } from './endpoint';
+import { endpointName } from './endpoint-name';
+import type { JsonRpcChain } from './json-rpc-chain';
+
+export interface EndpointSetOptions {
+  /** CAIP-2, for metrics. */
+  readonly caip2: string;
+  readonly chainId: bigint;
+  readonly rpcUrls: readonly string[];
+  readonly privateRpcUrls: readonly string[];
+  /** Endpoints that must say the same before it is believed. */
+  readonly quorum: number;
+  /** Blocks for which a transaction goes to the private endpoints only. */
+  readonly privateBlocks: bigint;
+  /** An endpoint further behind than this is not asked. Blocks. */
+  readonly lagBlocksMax: bigint;
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: EndpointMetrics;
+}
+
+interface Vote<T> {
+  readonly endpoint: Endpoint;
+  readonly said: T;
+}
+
+/** Enough have answered to decide, and do not agree: this long the others are waited for. Milliseconds. */
+const GRACE_MS = 400;
+/** Below the head by this much, honest endpoints no longer differ but for deep reorgs. Blocks. */
+const SETTLED_BLOCKS = 2n;
+/** How many heights below the best are tried when there is no quorum at the tip. */
+const STEPS_DOWN = 3n;
+
+/**
+ * Several endpoints as one chain. What decides about money (heads, counts, receipts, canonical blocks) is believed when a
+ * quorum says the same; who contradicts a quorum at a settled height, lags, fails or is told to wait is left out with the
+ * reason, probed, and put back. Without a quorum nothing is answered: `OperationalError` RPC_NO_QUORUM or RPC_DISAGREE.
+ */
+export class EndpointSet implements ChainReader, Broadcaster {
+  readonly #options: EndpointSetOptions;
+  readonly #public: readonly Endpoint[];
+  readonly #private: readonly Endpoint[];
+  readonly #route: BroadcastRoute;
+  /** The last head that had a quorum. */
+  #head: ChainHead | undefined;
+  /** Whoever hears that a nonce is used asks for the receipt next, and must not be answered from further back. */
+  #countedAt = 0n;
+  /** Agreed hashes of the last heights: what a probed liar is examined on. */
+  readonly #settled = new Map<bigint, string>();
+
+  constructor(options: EndpointSetOptions) {
+    this.#options = options;
+    const { timeoutMs, chainId, clock } = options;
+    const make = (kind: 'rpc' | 'private') => (url: string, index: number) =>
+      new Endpoint({ name: endpointName(kind, index, url), url, timeoutMs, chainId, clock, changed: (endpoint) => this.#report(endpoint) });
+    this.#public = options.rpcUrls.map(make('rpc'));
+    this.#private = options.privateRpcUrls.map(make('private'));
+    this.#route = new BroadcastRoute(options.privateBlocks);
+    for (const it of [...this.#public, ...this.#private]) options.metrics.endpointState(options.caip2, it.name, it.breaker.state);
+  }
+
+  /** Ready with a quorum in use; names every endpoint that is not, and why. */
+  health(): HealthState {
+    const out = [...this.#public, ...this.#private].filter((it) => !it.usable);
+    const why = out.map((it) => it.describe()).join('; ');
+    const inUse = this.#public.length - out.filter((it) => this.#public.includes(it)).length;
+    if (inUse >= this.#options.quorum) return out.length === 0 ? { ok: true } : { ok: true, why };
+    return { ok: false, why: `${inUse} of ${this.#public.length} RPC endpoints in use, ${this.#options.quorum} must agree: ${why}. See docs/runbooks/endpoint-disagreement.md` };
+  }
+
+  chainId(): Promise<bigint> {
+    return this.#agree('chain', (chain) => chain.chainId(), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, String));
+  }
+
+  async head(): Promise<ChainHead> {
+    this.#probeDue();
+    const { quorum } = this.#options;
+    const votes: Vote<ChainHead>[] = [];
+    let head = await this.#gather(
+      (chain) => chain.head(),
+      votes,
+      (all) => agreedHead(all.map((it) => it.said), quorum),
+      (late) => this.#auditHead(late, this.#head),
+    );
+    // Not all at one height: the highest that a quorum has is named by those who are there, and asked of those further on.
+    const best = agreedHeight(votes.map((it) => it.said.number), quorum);
+    for (let step = 0n; head === undefined && best !== undefined && step < STEPS_DOWN && step < best; step += 1n) {
+      const height = best - step;
+      const there = await Promise.all(votes.map(({ endpoint, said }) => (said.number === height ? said : said.number > height ? endpoint.ask((chain) => chain.headAt(height)).catch(silent) : undefined)));
+      head = agreedHead(there.filter((it) => it !== undefined), quorum);
+    }
+    if (head === undefined) throw this.#undecided('heads', votes.length, votes.map(({ endpoint, said }) => `${endpoint.name} ${said.number} ${said.hash}`));
+    for (const vote of votes) this.#auditHead(vote, head);
+    this.#remember(head);
+    return head;
+  }
+
+  async blockHashes(numbers: readonly bigint[]): Promise<ReadonlyMap<bigint, string | undefined>> {
+    if (numbers.length === 0) return new Map();
+    const { quorum } = this.#options;
+    return this.#agree(
+      'block',
+      (chain) => chain.blockHashes(numbers),
+      (votes) => {
+        const agreed = new Map<bigint, string | undefined>();
+        for (const number of numbers) {
+          const hash = agreedValue(votes.map((it) => it.said.get(number) ?? 'none'), quorum, (it) => it);
+          if (hash === undefined) return undefined;
+          agreed.set(number, hash === 'none' ? undefined : hash);
+        }
+        return agreed;
+      },
+      ({ endpoint, said }, agreed) => {
+        for (const [number, hash] of agreed) {
+          const other = said.get(number);
+          // Not having it is being behind, not contradicting.
+          if (hash === undefined || other === undefined || other === hash) continue;
+          this.#disagreed(endpoint, 'block', number);
+        }
+      },
+    );
+  }
+
+  /** At the height of the agreed head, so that an endpoint one block on is not taken for a liar, and one behind abstains. */
+  async transactionCount(address: EvmAddress): Promise<bigint> {
+    const { number } = await this.head();
+    const count = await this.#agreeAt('nonce', number, (chain) => chain.transactionCountAt(address, number));
+    if (number > this.#countedAt) this.#countedAt = number;
+    return count;
+  }
+
+  async balanceWei(address: EvmAddress): Promise<bigint> {
+    const { number } = await this.head();
+    return this.#agreeAt('balance', number, (chain) => chain.balanceWeiAt(address, number));
+  }
+
+  async receipts(hashes: readonly string[]): Promise<ReadonlyMap<string, Receipt | undefined>> {
+    if (hashes.length === 0) return new Map();
+    const { quorum } = this.#options;
+    return this.#agree(
+      'receipt',
+      (chain) => chain.receiptVote(hashes),
+      (votes) => {
+        const agreed = new Map<string, Receipt | undefined>();
+        for (const hash of hashes) {
+          const it = agreedReceipt(hash, votes.map(({ said }) => said), quorum);
+          if (it.state === 'undecided' || (it.state === 'absent' && it.height < this.#countedAt)) return undefined;
+          agreed.set(hash, it.state === 'agreed' ? it.receipt : undefined);
+        }
+        return agreed;
+      },
+      (vote, agreed) => this.#auditReceipts(vote, agreed),
+    );
+  }
+
+  async fees(): Promise<FeeObservation> {
+    const votes: Vote<FeeObservation>[] = [];
+    await this.#gather((chain) => chain.fees(), votes, (all) => (all.length >= this.#options.quorum ? true : undefined));
+    const fees = middleFees(votes.map((it) => it.said));
+    if (fees === undefined) throw this.#undecided('fees', 0, []);
+    return fees;
+  }
+
+  /** One endpoint's word is enough that a call works: at worst gas is burned. That it fails gives intents up, so a quorum must say so. */
+  async calls(requests: readonly CallRequest[]): Promise<readonly CallOutcome[]> {
+    const first = await this.#first((chain) => chain.calls(requests));
+    if (first.every((it) => it.ok)) return first;
+    const key = (outcomes: readonly CallOutcome[]): string => outcomes.map((it) => (it.ok ? 'ok' : it.data)).join(',');
+    return this.#agree('call', (chain) => chain.calls(requests), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, key));
+  }
+
+  /** All logs that any of a quorum has seen: none may be missing, and each is looked at by its receipt. */
+  async logs(filter: { readonly address: EvmAddress; readonly topics: readonly (string | null)[]; readonly fromBlock: bigint }): Promise<readonly (ReceiptLog & { readonly transactionHash: string })[]> {
+    const votes: Vote<readonly (ReceiptLog & { readonly transactionHash: string })[]>[] = [];
+    await this.#gather((chain) => chain.logs(filter), votes, (all) => (all.length >= this.#options.quorum ? true : undefined));
+    if (votes.length < this.#options.quorum) throw this.#undecided('logs', votes.length, []);
+    const seen = new Map(votes.flatMap(({ said }) => said.map((log) => [`${log.transactionHash} ${log.topics.join(' ')} ${log.data}`, log] as const)));
+    return [...seen.values()];
+  }
+
+  async broadcast(raws: readonly HexBytes[]): Promise<readonly BroadcastOutcome[]> {
+    return this.#route.send(raws, { public: this.#public, private: this.#private, height: this.#head?.number });
+  }
+
+  // ------------------------------------------------------------------------------------------------ asking
+
+  /** The quorum's answer. `audit` sees every answer, also those that come after the decision. */
+  async #agree<T, R>(
+    what: DisagreementSubject,
+    question: (chain: JsonRpcChain) => Promise<T>,
+    decide: (votes: readonly Vote<T>[]) => R | undefined,
+    audit: (vote: Vote<T>, agreed: R) => void = () => undefined,
+  ): Promise<R> {
+    const votes: Vote<T>[] = [];
+    let agreed: R | undefined;
+    agreed = await this.#gather(question, votes, decide, (late) => {
+      if (agreed !== undefined) audit(late, agreed);
+    });
+    if (agreed === undefined) {
+      for (const { endpoint } of votes.length >= this.#options.quorum ? votes : []) this.#options.metrics.endpointDisagreement(this.#options.caip2, endpoint.name, what);
+      throw this.#undecided(what, votes.length, votes.map(({ endpoint }) => endpoint.name));
+    }
+    for (const vote of votes) audit(vote, agreed);
+    return agreed;
+  }
+
+  #agreeAt(what: 'nonce' | 'balance', height: bigint, question: (chain: JsonRpcChain) => Promise<bigint>): Promise<bigint> {
+    return this.#agree(
+      what,
+      question,
+      (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, String),
+      ({ endpoint, said }, agreed) => {
+        if (said !== agreed) this.#disagreed(endpoint, what, height, true);
+      },
+    );
+  }
+
+  /**
+   * Asks all in use at once. Resolves with the first decision, or with none when all have answered or, once a quorum has,
+   * after a grace: one hung node must not set the pace.
+   */
+  async #gather<T, R>(
+    question: (chain: JsonRpcChain) => Promise<T>,
+    votes: Vote<T>[],
+    decide: (votes: readonly Vote<T>[]) => R | undefined,
+    late: (vote: Vote<T>) => void = () => undefined,
+  ): Promise<R | undefined> {
+    const asked = this.#inUse();
+    return new Promise<R | undefined>((resolve) => {
+      let open = asked.length;
+      let done = false;
+      let inGrace = false;
+      const finish = (decision: R | undefined): void => {
+        done = true;
+        resolve(decision);
+      };
+      const settle = (): void => {
+        open -= 1;
+        if (done) return;
+        const decision = decide(votes);
+        if (decision !== undefined || open === 0) finish(decision);
+        else if (votes.length >= this.#options.quorum && !inGrace) {
+          inGrace = true;
+          void this.#options.clock.sleep(GRACE_MS).then(() => {
+            if (!done) finish(undefined);
+          });
+        }
+      };
+      for (const endpoint of asked) {
+        endpoint.ask(question).then(
+          (said) => {
+            if (done) late({ endpoint, said });
+            else votes.push({ endpoint, said });
+            settle();
+          },
+          (error: unknown) => {
+            // Kept by the endpoint's breaker; for this question it abstains.
+            this.#options.logger.debug({ endpoint: endpoint.name, why: textOf(error) }, 'RPC endpoint did not answer');
+            settle();
+          },
+        );
+      }
+    });
+  }
+
+  /** The first of those in use that answers. */
+  async #first<T>(question: (chain: JsonRpcChain) => Promise<T>): Promise<T> {
+    let last: unknown;
+    for (const endpoint of this.#inUse()) {
+      try {
+        return await endpoint.ask(question);
+      } catch (error) {
+        if (!(error instanceof OperationalError)) throw error;
+        last = error;
+      }
+    }
+    throw last ?? this.#undecided('calls', 0, []);
+  }
+
+  #inUse(): readonly Endpoint[] {
+    const inUse = this.#public.filter((it) => it.usable);
+    if (inUse.length >= this.#options.quorum) return inUse;
+    this.#probeDue();
+    throw this.#undecided('endpoints', inUse.length, []);
+  }
+
+  #undecided(what: string, answered: number, said: readonly string[]): OperationalError {
+    const out = this.#public.filter((it) => !it.usable).map((it) => it.describe());
+    const text = `no ${this.#options.quorum} of ${this.#public.length} endpoints agree on ${what}: ${answered} answered${said.length === 0 ? '' : ` (${said.join(', ')})`}${out.length === 0 ? '' : `; out of use: ${out.join('; ')}`}`;
+    return new OperationalError(answered >= this.#options.quorum ? 'RPC_DISAGREE' : 'RPC_NO_QUORUM', text, 'not-done');
+  }
+
+  // ------------------------------------------------------------------------------------------------ judging
+
+  #auditHead({ endpoint, said }: Vote<ChainHead>, head: ChainHead | undefined): void {
+    if (head === undefined) return;
+    if (said.number + this.#options.lagBlocksMax < head.number) endpoint.trip('lagging', `${head.number - said.number} blocks behind`);
+    else if (said.number === head.number && headKey(said) !== headKey(head)) this.#disagreed(endpoint, 'head');
+    // Further ahead than a slow neighbour explains: nothing follows from it, but somebody should know.
+    else if (said.number > head.number + this.#options.lagBlocksMax) this.#disagreed(endpoint, 'head');
+  }
+
+  #auditReceipts({ endpoint, said }: Vote<ReceiptVote>, agreed: ReadonlyMap<string, Receipt | undefined>): void {
+    for (const [hash, receipt] of agreed) {
+      const other = said.receipts.get(hash);
+      if (receipt !== undefined && other === undefined && said.height > receipt.blockNumber) this.#disagreed(endpoint, 'receipt', receipt.blockNumber);
+      else if (receipt !== undefined && other !== undefined && receiptKey(other) !== receiptKey(receipt)) this.#disagreed(endpoint, 'receipt', receipt.blockNumber, receipt.blockHash === other.blockHash);
+      else if (receipt === undefined && other !== undefined && other.blockNumber <= (this.#head?.number ?? 0n)) this.#disagreed(endpoint, 'receipt', other.blockNumber);
+    }
+  }
+
+  /** Counted always; held against the endpoint where no fork can explain it. */
+  #disagreed(endpoint: Endpoint, what: DisagreementSubject, height?: bigint, certain = false): void {
+    const { caip2, metrics, logger } = this.#options;
+    metrics.endpointDisagreement(caip2, endpoint.name, what);
+    logger.warn({ endpoint: endpoint.name, what, ...(height === undefined ? {} : { height: height.toString() }) }, 'RPC endpoint contradicts a quorum of the others');
+    const head = this.#head?.number ?? 0n;
+    if (certain || (height !== undefined && height + SETTLED_BLOCKS <= head)) endpoint.strike(height === undefined ? what : `the ${what} at height ${height}`);
+  }
+
+  #remember(head: ChainHead): void {
+    this.#head = head;
+    this.#settled.set(head.number, head.hash);
+    for (const number of this.#settled.keys()) if (number + 64n < head.number) this.#settled.delete(number);
+  }
+
+  /** Those whose pause is over are examined in the background: right chain, near the head, and the truth about a settled block. */
+  #probeDue(): void {
+    for (const endpoint of [...this.#public, ...this.#private]) {
+      if (!endpoint.takeProbe()) continue;
+      void endpoint.probe(async (chain) => {
+        const known = this.#head;
+        if (known === undefined || this.#private.includes(endpoint)) return undefined;
+        const { number } = await chain.head();
+        if (number + this.#options.lagBlocksMax < known.number) return { reason: 'lagging', why: `${known.number - number} blocks behind` };
+        const at = [...this.#settled].reverse().find(([height]) => height + SETTLED_BLOCKS <= known.number);
+        if (at === undefined) return undefined;
+        const block = await chain.headAt(at[0]);
+        return block === undefined || block.hash === at[1] ? undefined : { reason: 'lying', why: `another block ${at[0]} than the others` };
+      });
+    }
+  }
+
+  #report(endpoint: Endpoint): void {
+    const { caip2, metrics, logger } = this.#options;
+    metrics.endpointState(caip2, endpoint.name, endpoint.breaker.state);
+    if (endpoint.breaker.state === 'closed') logger.info({ endpoint: endpoint.name }, 'RPC endpoint in use again');
+    else if (endpoint.breaker.state === 'open') logger.warn({ endpoint: endpoint.name, reason: endpoint.breaker.reason, why: endpoint.breaker.why }, 'RPC endpoint out of use');
+  }
+}
+
+/** Its breaker has the reason; here it abstains. */
+function silent(error: unknown): undefined {
+  if (error instanceof OperationalError || error instanceof RpcRefused) return undefined;
+  throw error;
+}
