@@ -69,6 +69,7 @@ const GENESIS_HASH = `0x${'00'.repeat(32)}`;
 export class SimulatedChain {
   readonly #options: ChainOptions;
   readonly #blocks: Block[];
+  readonly #firstHashes: string[] = [GENESIS_HASH];
   readonly #mempools: Map<string, SignedBytes>[];
   readonly #nonces = new Map<string, bigint>();
   readonly #executedBy = new Map<string, string>();
@@ -105,6 +106,11 @@ export class SimulatedChain {
 
   block(number: number): Block | undefined {
     return this.#blocks[number];
+  }
+
+  /** Of the first block that ever stood at this height. */
+  firstHash(number: number): string | undefined {
+    return this.#firstHashes[number];
   }
 
   /** Blocks at or below this one stay for ever. */
@@ -166,6 +172,11 @@ export class SimulatedChain {
     return dropped;
   }
 
+  /** Bytes that nobody was asked to sign reach every node, and outbid what is there. */
+  intrude(bytes: SignedBytes): void {
+    for (const pool of this.#mempools) pool.set(slot(bytes.sender, bytes.nonce), bytes);
+  }
+
   /** One block by the node's own view of what is pending. */
   mine(endpoint: number, atS: number): Block {
     const { prng, blockTransactionsMax } = this.#options;
@@ -185,6 +196,7 @@ export class SimulatedChain {
     }
     const block: Block = { number, hash, timestampS, baseFeeWei: this.#baseFeeWei, transactions };
     this.#blocks.push(block);
+    this.#firstHashes[number] ??= hash;
     for (const transaction of transactions) this.#receipts.set(transaction.bytes.hash, { block, transaction });
     for (const mempool of this.#mempools) {
       for (const [key, bytes] of mempool) if (bytes.nonce < (this.#nonces.get(bytes.sender) ?? 0n)) mempool.delete(key);

@@ -3,18 +3,13 @@ import type { RecordedEvent } from '@settlement/event-store/event';
 import type { Append, AppendResult } from '@settlement/event-store/port';
 import type { UnixNs } from '@settlement/kernel/time';
 import { FenceLost, LaneLost, type Fence, type PlanOutcome, type PlanRecord } from '../src/ports/lane-log';
+import type { Mutation } from './mutations';
 import { GENESIS_MS } from './virtual-clock';
 
 export interface SimulatedLease {
   readonly owner: string;
   readonly fencingToken: bigint;
   readonly expiresAtUs: number;
-}
-
-/** The guards that a mutation may take away, to see whether anything notices. */
-export interface Guards {
-  readonly fence: boolean;
-  readonly claims: boolean;
 }
 
 /** One transaction's writes, as the invariants want to see them. */
@@ -43,7 +38,8 @@ export class SimulatedDatabase {
   constructor(
     private readonly parts: {
       readonly nowUs: () => number;
-      readonly guards: Guards;
+      /** The planted fault, where there is one. */
+      readonly mutation: Mutation | undefined;
       readonly committed: (commit: Commit) => void;
     },
   ) {}
@@ -97,17 +93,28 @@ export class SimulatedDatabase {
     this.#checkFence(fence);
     const [result] = this.#writeAll([append], fence);
     if (result === undefined) throw new RangeError('an append has no answer');
+    if (this.parts.mutation === 'claims-kept') return result;
     for (const intentId of intentIds) if (this.claims.get(intentId) === transactionId) this.claims.delete(intentId);
     return result;
   }
 
+  /** The planted loss of what a crashed process was told to be on record: its signatures, where nothing came after them. */
+  forgetSignaturesBy(instance: string): void {
+    for (const stream of this.#streams.values()) {
+      const last = stream[stream.length - 1];
+      if (last?.type !== 'TransactionSigned' || !last.commandId.includes(instance)) continue;
+      stream.pop();
+      this.#commands.delete(`${last.streamId} ${last.commandId}`);
+    }
+  }
+
   #heldByOther(intentId: string, holder: string): boolean {
     const held = this.claims.get(intentId);
-    return this.parts.guards.claims && held !== undefined && held !== holder;
+    return this.parts.mutation !== 'claims-not-checked' && held !== undefined && held !== holder;
   }
 
   #checkFence(fence: Fence): void {
-    if (!this.parts.guards.fence) return;
+    if (this.parts.mutation === 'fence-not-checked') return;
     if (this.leases.get(fence.laneId)?.fencingToken !== fence.fencingToken) throw new FenceLost(fence);
   }
 
@@ -128,6 +135,7 @@ export class SimulatedDatabase {
     const first = this.#commands.get(`${streamId} ${commandId}`);
     if (first !== undefined && first.outcome !== 'conflict') return { ...first, outcome: 'repeated' };
     const actualVersion = BigInt(this.stream(streamId).length);
+    if (this.parts.mutation === 'nonce-from-chain' && expectedVersion === 'must-not-exist') return undefined;
     const expected = expectedVersion === 'must-not-exist' ? 0n : expectedVersion;
     if (expected !== 'any' && expected !== actualVersion) return { outcome: 'conflict', streamId, expectedVersion, actualVersion };
     return undefined;

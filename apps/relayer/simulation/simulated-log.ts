@@ -5,6 +5,7 @@ import { OperationalError } from '@settlement/kernel/errors';
 import { untilRecorded, type PatienceOptions } from '../src/adapters/until-recorded';
 import type { Fence, LaneLog, PlanOutcome, PlanRecord } from '../src/ports/lane-log';
 import type { Incarnation } from './incarnation';
+import type { Mutation } from './mutations';
 import type { SimulatedDatabase } from './simulated-database';
 
 const COMMIT_MS = 4;
@@ -18,6 +19,7 @@ export class SimulatedLaneLog implements LaneLog {
     private readonly patience: PatienceOptions,
     /** All partitions in one database: several plans share one commit. */
     private readonly plansShareCommit: boolean,
+    private readonly mutation: Mutation | undefined,
   ) {}
 
   async plan(fence: Fence, plans: readonly PlanRecord[]): Promise<PlanOutcome> {
@@ -31,7 +33,12 @@ export class SimulatedLaneLog implements LaneLog {
   }
 
   append(fence: Fence, appends: readonly Append[]): Promise<readonly AppendResult[]> {
-    return this.#write(`append ${appends[0]?.events[0]?.type ?? 'nothing'}`, () => this.database.append(fence, appends));
+    const label = `append ${appends[0]?.events[0]?.type ?? 'nothing'}`;
+    if (this.mutation === 'answers-before-commit') {
+      void this.#write(label, () => this.database.append(fence, appends)).catch((error: unknown) => String(error));
+      return Promise.resolve(appends.map(({ streamId, events }) => ({ outcome: 'appended', streamId, streamVersion: BigInt(this.database.stream(streamId).length + events.length), partition: 0, position: 0n })));
+    }
+    return this.#write(label, () => this.database.append(fence, appends));
   }
 
   giveUp(fence: Fence, items: readonly { readonly intentId: string; readonly append: Append }[]): Promise<readonly string[]> {
@@ -47,6 +54,11 @@ export class SimulatedLaneLog implements LaneLog {
   }
 
   #write<T>(label: string, perform: () => T): Promise<T> {
+    if (this.mutation === 'unknown-is-refused') {
+      return commitCall(this.incarnation, label, perform).catch((error: unknown) => {
+        throw error instanceof OperationalError ? new OperationalError('DATABASE_REFUSED', 'believed not done', 'not-done') : error;
+      });
+    }
     return untilRecorded(this.patience, () => commitCall(this.incarnation, label, perform));
   }
 }

@@ -5,6 +5,7 @@ import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, Receipt
 import type { FeeObservation } from '../src/lane/fee.policy';
 import type { FaultCounts, Weather } from './faults';
 import type { Incarnation } from './incarnation';
+import type { Mutation } from './mutations';
 import type { Prng } from './prng';
 import type { Block, MinedTransaction, SimulatedChain, SubmitAnswer } from './simulated-chain';
 import type { SignedLedger } from './simulated-keys';
@@ -22,6 +23,7 @@ export interface NodeParts {
   readonly eip155: bigint;
   /** Bytes are on their way to a node. */
   readonly sent: (raw: string) => void;
+  readonly mutation: Mutation | undefined;
 }
 
 /** Reads the simulated chain, at times through a node that is a block behind. */
@@ -42,13 +44,14 @@ export class SimulatedReader implements ChainReader {
 
   blockHashes(numbers: readonly bigint[]): Promise<ReadonlyMap<bigint, string | undefined>> {
     return this.read('block hashes', (lag) => {
-      const { chain } = this.parts;
+      const { chain, mutation } = this.parts;
+      if (mutation === 'reorgs-ignored') return new Map(numbers.map((number) => [number, chain.firstHash(Number(number))]));
       return new Map(numbers.map((number) => [number, Number(number) > chain.head.number - lag ? undefined : chain.block(Number(number))?.hash]));
     });
   }
 
   transactionCount(address: EvmAddress): Promise<bigint> {
-    return this.read('count', (lag) => this.parts.chain.count(address, lag));
+    return this.read('count', (lag) => (this.parts.mutation === 'pending-count' ? this.parts.chain.pendingCount(address, 0) : this.parts.chain.count(address, lag)));
   }
 
   balanceWei(_address: EvmAddress): Promise<bigint> {

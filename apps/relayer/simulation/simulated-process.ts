@@ -17,6 +17,7 @@ import type { TransactionEvent } from '../src/relayer.events';
 import { transactionDecider } from '../src/transaction/transaction.decider';
 import type { FaultCounts, Weather } from './faults';
 import type { Incarnation } from './incarnation';
+import type { Mutation } from './mutations';
 import type { Prng } from './prng';
 import type { Scheduler } from './scheduler';
 import type { SimulatedChain } from './simulated-chain';
@@ -46,6 +47,7 @@ export interface ProcessParts {
   readonly keys: readonly EvmAddress[];
   readonly logger: Logger;
   readonly sent: (raw: string) => void;
+  readonly mutation: Mutation | undefined;
   /** The product code threw where nothing catches. */
   readonly broken: (error: unknown) => void;
 }
@@ -104,7 +106,7 @@ export class SimulatedProcess {
   async #hold(key: EvmAddress): Promise<void> {
     const { incarnation, database, prng, counts, scheduler, weather } = this.#parts;
     const leaseMs = weather().leaseMs;
-    const leases = new SimulatedLeases({ incarnation, database, clock: this.#clock, nowUs: () => scheduler.nowUs, leaseMs, counts });
+    const leases = new SimulatedLeases({ incarnation, database, clock: this.#clock, nowUs: () => scheduler.nowUs, leaseMs, counts, mutation: this.#parts.mutation });
     const laneId = `${CHAIN_ID}-${key}`;
     for (;;) {
       try {
@@ -145,7 +147,7 @@ export class SimulatedProcess {
         book.restore({ transactionId: row.transactionId, streamId: row.streamId, nonce: row.nonce, intents, lifecycle, version: BigInt(recorded.length), broadcastAtMs: undefined, receipt: undefined });
       }
     });
-    const node: NodeParts = { incarnation, prng, chain, ledger, counts, weather, eip155: EIP155, sent };
+    const node: NodeParts = { incarnation, prng, chain, ledger, counts, weather, eip155: EIP155, sent, mutation: this.#parts.mutation };
     const { blockMs, finalityDepth } = weather();
     const lane = new LaneRunner({
       settings: {
@@ -161,7 +163,7 @@ export class SimulatedProcess {
       },
       book,
       queue: this.#queue,
-      log: new SimulatedLaneLog(incarnation, database, { clock: this.#clock, signal: this.#stop.signal, repeating: () => undefined }, true),
+      log: new SimulatedLaneLog(incarnation, database, { clock: this.#clock, signal: this.#stop.signal, repeating: () => undefined }, true, this.#parts.mutation),
       signer: new SimulatedSigner(key, { incarnation, prng, ledger }),
       broadcaster: new SimulatedBroadcaster(node),
       reader: new SimulatedReader(node),

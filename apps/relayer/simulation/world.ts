@@ -5,10 +5,11 @@ import { relayerCodec } from '../src/relayer.codec';
 import { noFaults, weatherOf, type FaultCounts, type Weather } from './faults';
 import { Incarnation } from './incarnation';
 import { Invariants, SimulationFailure } from './invariants';
+import type { Mutation } from './mutations';
 import { Prng } from './prng';
 import { Scheduler } from './scheduler';
-import { SimulatedChain, type AuthorizationTerms } from './simulated-chain';
-import { SimulatedDatabase, type Guards } from './simulated-database';
+import { SimulatedChain, type AuthorizationTerms, type SignedBytes } from './simulated-chain';
+import { SimulatedDatabase } from './simulated-database';
 import { SignedLedger } from './simulated-keys';
 import { CHAIN_ID, SimulatedProcess, TOKEN } from './simulated-process';
 import { VAULT } from './simulated-vault';
@@ -26,7 +27,7 @@ export interface SeedResult {
 
 export interface WorldOptions {
   readonly print?: (line: string) => void;
-  readonly guards?: Guards;
+  readonly mutation?: Mutation;
 }
 
 /** After the storm everything has to end within this time. Virtual milliseconds. */
@@ -51,6 +52,7 @@ interface Seat {
 /** One seed's world: the chain, the database, the processes and whatever happens to them. */
 export class World {
   readonly #seed: number;
+  readonly #mutation: Mutation | undefined;
   readonly #prng: Prng;
   readonly #scheduler: Scheduler;
   readonly #trace: Trace;
@@ -70,6 +72,7 @@ export class World {
 
   constructor(seed: number, options: WorldOptions = {}) {
     this.#seed = seed;
+    this.#mutation = options.mutation;
     this.#prng = new Prng(seed);
     this.#weather = weatherOf(this.#prng);
     this.#scheduler = new Scheduler(this.#prng);
@@ -90,7 +93,7 @@ export class World {
     });
     this.#database = new SimulatedDatabase({
       nowUs: () => this.#scheduler.nowUs,
-      guards: options.guards ?? { fence: true, claims: true },
+      mutation: options.mutation,
       committed: (commit) => {
         for (const event of commit.events) this.#trace.note(() => `${event.streamId} v${event.streamVersion} ${event.type}`);
         this.#invariants.committed(commit);
@@ -164,6 +167,7 @@ export class World {
       weather: () => this.#weather,
       crashed: () => {
         this.#trace.note(() => `${incarnation.name} is dead`);
+        if (this.#mutation === 'signatures-not-durable') this.#database.forgetSignaturesBy(incarnation.name);
         this.#scheduler.after(this.#prng.int(20, 1_500), `restart p${seat.index}`, () => this.#start(seat));
       },
     });
@@ -180,6 +184,7 @@ export class World {
       keys: this.#keys,
       logger: this.#logger,
       sent: (raw) => this.#invariants.sent(raw),
+      mutation: this.#mutation,
       broken: (error) => (this.#broken ??= error),
     });
     seat.process.start();
@@ -258,6 +263,7 @@ export class World {
       this.#chain.frozen = true;
       this.#scheduler.after(this.#prng.int(100, 1_500), 'unfreeze the vault', () => (this.#chain.frozen = false));
     });
+    this.#every(w.foreignEveryMs, 'somebody uses a key', () => this.#intrude());
     this.#scheduler.after(w.stormMs, 'the storm is over', () => this.#calm());
   }
 
@@ -283,6 +289,25 @@ export class World {
     this.#counts.pause += 1;
     incarnation.freeze();
     this.#scheduler.after(this.#prng.int(50, 3 * this.#weather.leaseMs), `resume ${incarnation.name}`, () => incarnation.thaw());
+  }
+
+  /** A stolen key, or one that a person has used by hand: a transaction that no log knows takes the next nonce. */
+  #intrude(): void {
+    const sender = this.#prng.pick(this.#keys);
+    this.#counts['foreign-transaction'] += 1;
+    const bytes: SignedBytes = {
+      raw: this.#prng.hex(24),
+      hash: this.#prng.hex(32),
+      sender,
+      nonce: this.#chain.count(sender),
+      authorizations: [],
+      gasLimit: 21_000n,
+      feePerGasWeiMax: 10n ** 12n,
+      priorityFeePerGasWeiMax: 10n ** 10n,
+      foreign: true,
+    };
+    this.#ledger.add(bytes);
+    this.#chain.intrude(bytes);
   }
 
   /** The new branch is at once as long as the old one, or longer: its difficulty is what made it win. */

@@ -1,0 +1,46 @@
+import { noFaults, type FaultCounts, type FaultKind } from './faults';
+import type { SeedResult } from './world';
+
+export interface SeedFailure {
+  readonly seed: number;
+  readonly message: string;
+}
+
+/** What a range of seeds came to. */
+export interface Totals {
+  seeds: number;
+  steps: number;
+  virtualMs: number;
+  readonly counts: FaultCounts;
+  readonly failures: SeedFailure[];
+}
+
+export function noTotals(): Totals {
+  return { seeds: 0, steps: 0, virtualMs: 0, counts: noFaults(), failures: [] };
+}
+
+export function addSeed(totals: Totals, { seed, steps, virtualMs, counts, failure }: SeedResult): void {
+  addTotals(totals, { seeds: 1, steps, virtualMs, counts, failures: failure === undefined ? [] : [{ seed, message: failure.message }] });
+}
+
+export function addTotals(totals: Totals, more: Totals): void {
+  totals.seeds += more.seeds;
+  totals.steps += more.steps;
+  totals.virtualMs += more.virtualMs;
+  for (const [kind, count] of Object.entries(more.counts)) totals.counts[kind as FaultKind] += count;
+  totals.failures.push(...more.failures);
+}
+
+export function replayCommand(seed: number): string {
+  return `npm run simulate -- --seed ${seed} --trace`;
+}
+
+export function summary(totals: Totals, seconds: number): string {
+  const counts = Object.entries(totals.counts).map(([kind, count]) => `${kind} ${count}`);
+  const lines = [
+    `${totals.seeds} seeds, ${totals.failures.length} failed; ${totals.steps} steps, ${Math.round(totals.virtualMs / 1_000)} virtual seconds in ${seconds.toFixed(1)} s: ${Math.round(totals.seeds / seconds)} seeds/s`,
+    `what happened: ${counts.join(', ')}`,
+    ...totals.failures.flatMap(({ seed, message }) => [`seed ${seed}: ${message}`, `  replay: ${replayCommand(seed)}`]),
+  ];
+  return lines.join('\n');
+}
