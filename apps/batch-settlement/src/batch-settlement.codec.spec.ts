@@ -29,6 +29,12 @@ const samples: { readonly [T in BatchSettlementEvent['type']]: Extract<BatchSett
     transactionHash,
   },
   PaymentAccrued: { type: 'PaymentAccrued', paymentId, merchantId, merchantKey: '0x01', chainId, amount, transactionHash, accruedAtNs: 2n, blockNumber: 12n },
+  PendingAccrued: {
+    type: 'PendingAccrued', paymentId, merchantId, chainId, amount, transactionHash, blockNumber: 12n, blockHash: '0x05', factVersion: 6n, accruedAtNs: 20n,
+  },
+  PendingReversed: {
+    type: 'PendingReversed', paymentId, merchantId, chainId, amount, transactionHash, blockNumber: 12n, blockHash: '0x05', factVersion: 7n, reversedAtNs: 21n,
+  },
   BatchSealed: {
     type: 'BatchSealed',
     batchId,

@@ -9,6 +9,8 @@ export const batchSettlementCodec = messageEventCodec<BatchSettlementEvent>(
   {
     JournalPosted: facts.JournalPosted,
     PaymentAccrued: facts.PaymentAccrued,
+    PendingAccrued: facts.PendingAccrued,
+    PendingReversed: facts.PendingReversed,
     BatchSealed: facts.BatchSealed,
     BatchScreened: facts.BatchScreened,
     BatchSubmitted: facts.BatchSubmitted,
@@ -35,6 +37,8 @@ function columnsOf(event: BatchSettlementEvent): EventColumns {
     case 'JournalPosted':
       return { subjectId: event.journalId };
     case 'PaymentAccrued':
+    case 'PendingAccrued':
+    case 'PendingReversed':
       return { subjectId: event.paymentId, ...money(event.amount) };
     case 'BatchSealed':
     case 'BatchScreened':

@@ -13,6 +13,8 @@ import type {
   PayoutHeld,
   PayoutHoldCleared,
   PayoutPaid,
+  PendingAccrued,
+  PendingReversed,
   RefundDisputed,
   RefundPaid,
   RefundRejected,
@@ -23,7 +25,11 @@ import type {
 /** A protobuf message with its name, so that it can stand in a union. The codec writes the message and the name apart. */
 type Fact<Name extends string, Message> = { readonly type: Name } & Readonly<Message>;
 
-export type LedgerEvent = Fact<'JournalPosted', JournalPosted> | Fact<'PaymentAccrued', PaymentAccrued>;
+export type LedgerEvent =
+  | Fact<'JournalPosted', JournalPosted>
+  | Fact<'PaymentAccrued', PaymentAccrued>
+  | Fact<'PendingAccrued', PendingAccrued>
+  | Fact<'PendingReversed', PendingReversed>;
 
 export type BatchEvent =
   | Fact<'BatchSealed', BatchSealed>

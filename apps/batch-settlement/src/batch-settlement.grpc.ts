@@ -62,6 +62,7 @@ export function batchSettlementService(it: GrpcDependencies): BoundRpcService {
         payable: string;
         in_batch: string;
         refunding: string;
+        pending: string;
         paid_out: string;
         hold: string;
       }>(
@@ -69,6 +70,7 @@ export function batchSettlementService(it: GrpcDependencies): BoundRpcService {
                 coalesce(-sum(b.balance) filter (where b.kind = 'merchant-payable'), 0)::text as payable,
                 coalesce(-sum(b.balance) filter (where b.kind = 'in-batch'), 0)::text as in_batch,
                 coalesce(-sum(b.balance) filter (where b.kind = 'refunding'), 0)::text as refunding,
+                coalesce(-sum(b.balance) filter (where b.kind = 'merchant-pending'), 0)::text as pending,
                 (select coalesce(sum(p.amount), 0)::text from ledger.payout p
                   where p.merchant_id = $1 and p.chain_id = b.chain_id and p.token = b.token and p.state = 'paid') as paid_out,
                 coalesce((select h.code from ledger.payout_hold h
@@ -91,14 +93,16 @@ export function batchSettlementService(it: GrpcDependencies): BoundRpcService {
           refundingMinor: r.refunding,
           paidOutMinor: r.paid_out,
           payoutHoldCode: r.hold,
+          pendingMinor: r.pending,
         })),
       };
     },
 
     async getLedger() {
-      const rows = await reads.query<{ chain_id: string; token: string; total: string; payable: string; vault: string; postings: string; breaks: string }>(
+      const rows = await reads.query<{ chain_id: string; token: string; total: string; payable: string; pending: string; vault: string; postings: string; breaks: string }>(
         `select p.chain_id, p.token, sum(p.amount)::text as total, count(*)::text as postings,
                 coalesce(-sum(p.amount) filter (where p.account like 'merchant-payable:%'), 0)::text as payable,
+                coalesce(-sum(p.amount) filter (where p.account like 'merchant-pending:%'), 0)::text as pending,
                 coalesce(sum(p.amount) filter (where p.account = 'vault'), 0)::text as vault,
                 (select count(*)::text from ledger.break b where b.chain_id = p.chain_id and b.token = p.token and b.closed_at_ns = 0) as breaks
            from ledger.posting p group by p.chain_id, p.token order by 1, 2`,
@@ -109,6 +113,7 @@ export function batchSettlementService(it: GrpcDependencies): BoundRpcService {
           token: r.token,
           sumOfPostings: r.total,
           merchantPayableMinor: r.payable,
+          merchantPendingMinor: r.pending,
           vaultBalanceLedgerMinor: r.vault,
           postings: BigInt(r.postings),
           openBreaks: BigInt(r.breaks),
@@ -157,6 +162,7 @@ export function batchSettlementService(it: GrpcDependencies): BoundRpcService {
           vaultBalanceMinor: r.vaultBalance.toString(),
           tokenBalanceMinor: r.tokenBalance.toString(),
           breaks: BigInt(r.breaks),
+          pendingMinor: r.pending.toString(),
           state: r.catchingUp ? ReconciliationState.RECONCILIATION_STATE_CATCHING_UP : ReconciliationState.RECONCILIATION_STATE_COMPARED,
         })),
       };

@@ -213,7 +213,38 @@ create table if not exists ledger.break (
 create unique index if not exists break_open on ledger.break (chain_id, token, subject) where closed_at_ns = 0;
 `;
 
-const LEDGER_MIGRATIONS: readonly Migration[] = [{ version: 1, name: 'ledger', sql: ledger }];
+/** Credits of blocks that are not final: accounts of their own, so that nothing which reads the others can pay them out. */
+const pending = `
+alter table ledger.posting drop constraint posting_account_check;
+alter table ledger.posting add constraint posting_account_check
+  check (account = 'vault' or account ~ '^(vault-pending|merchant-payable|merchant-pending|in-batch|refunding):.');
+-- Assets and what we owe: neither may change its sign.
+alter table ledger.account_balance drop constraint account_not_overdrawn;
+alter table ledger.account_balance add constraint account_not_overdrawn
+  check (case when account = 'vault' or account like 'vault-pending:%' then balance >= 0 else balance <= 0 end);
+
+-- Payments that are open: the row goes when the payment is collected.
+create table ledger.pending_accrual (
+  payment_id text primary key,
+  state text not null check (state in ('pending', 'reversed')),
+  merchant_id text not null,
+  chain_id text not null,
+  token text not null,
+  amount numeric(78, 0) not null check (amount > 0),
+  transaction_hash text not null,
+  block_number bigint not null,
+  block_hash text not null,
+  -- Version of the payment's stream at the gateway: what is not newer is a repetition.
+  fact_version bigint not null,
+  changed_at_ns bigint not null
+);
+create index pending_open on ledger.pending_accrual (chain_id, token, changed_at_ns) where state = 'pending';
+`;
+
+const LEDGER_MIGRATIONS: readonly Migration[] = [
+  { version: 1, name: 'ledger', sql: ledger },
+  { version: 2, name: 'pending credits', sql: pending },
+];
 
 /** Brings the service's own tables up to date. */
 export function migrateLedger(url: string): Promise<void> {

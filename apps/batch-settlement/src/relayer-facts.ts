@@ -3,14 +3,14 @@ import type { Append, EventStore, Transaction } from '@settlement/event-store/po
 import type { FeedProjection } from '@settlement/feed/feed-consumer';
 import { InvariantViolated } from '@settlement/kernel/errors';
 import type { Clock } from '@settlement/kernel/time';
-import { IntentExpired, IntentKind, TransactionFinalized, type IntentOutcome } from '@settlement/proto/relayer/v1/events';
+import { IntentExpired, IntentKind, TransactionFinalized, TransactionIncluded, TransactionReorged, type IntentOutcome } from '@settlement/proto/relayer/v1/events';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import { executeBatch, loadBatches } from './batch/batch.store';
 import { appendAll } from './ledger/ledger.store';
 import { reasonCode } from './reason-code';
 import { executeRefunds, loadRefunds, type RefundStep } from './refund/refund.store';
 
-export const RELAYER_FACTS = ['TransactionFinalized', 'IntentExpired'] as const;
+export const RELAYER_FACTS = ['TransactionIncluded', 'TransactionReorged', 'TransactionFinalized', 'IntentExpired'] as const;
 
 interface SettleOutcome {
   readonly batchId: string;
@@ -22,7 +22,8 @@ interface SettleOutcome {
 }
 
 /**
- * What becomes final on the chain ends batches and refunds. Collected payments are not taken from here: they come as the
+ * What becomes final on the chain ends batches and refunds. What is only in a block, or has been taken back, moves no money: the
+ * batch waits, and says for what. Collected payments are not taken from here: they come as the
  * gateway's facts, so that one service alone decides what a payment is.
  *
  * Crash between finality and posting: the watermark stands before the fact, which is delivered again; the streams' versions
@@ -34,11 +35,16 @@ export function relayerFacts(store: EventStore, clock: Clock, backoffNs: bigint)
       const settled: SettleOutcome[] = [];
       const refunds: { readonly refundId: string; readonly step: Omit<RefundStep, 'refund'> }[] = [];
       const nowNs = clock.nowNs();
+      const waits = new Map<string, string>();
       for (const { type, payload, traceparent } of events) {
-        if (type === 'TransactionFinalized') {
-          const { blockNumber, transactionHash, outcomes } = TransactionFinalized.decode(payload);
+        if (type === 'TransactionIncluded') for (const batchId of settledBy(TransactionIncluded.decode(payload).outcomes)) waits.set(batchId, 'NOT_FINAL');
+        else if (type === 'TransactionReorged') for (const batchId of settledBy(TransactionReorged.decode(payload).outcomes)) waits.set(batchId, 'REORGED');
+        else if (type === 'TransactionFinalized') {
+          const { blockNumber, transactionHash: ownHash, outcomes } = TransactionFinalized.decode(payload);
           for (const outcome of outcomes) {
             const code = reasonCode(outcome.reason);
+            // Reconciliation looks for the transaction that moved the money, which an earlier one or somebody else's may be.
+            const transactionHash = outcome.executedByTransactionHash === '' ? ownHash : outcome.executedByTransactionHash;
             const place = { blockNumber, transactionHash, traceparent };
             if (outcome.kind === IntentKind.INTENT_KIND_SETTLE) settled.push({ batchId: outcome.subjectId, outcome, code, ...place });
             else if (outcome.kind === IntentKind.INTENT_KIND_REFUND) {
@@ -53,6 +59,7 @@ export function relayerFacts(store: EventStore, clock: Clock, backoffNs: bigint)
           else if (subjectId.startsWith('ref_')) refunds.push({ refundId: subjectId, step: { command: { type: 'RejectRefund', code, nowNs }, ...place } });
         }
       }
+      await sayWhy(tx, waits);
       if (settled.length === 0 && refunds.length === 0) return;
       const appends: Append[] = [];
       const batches = await loadBatches(store, settled.map((s) => s.batchId));
@@ -71,6 +78,20 @@ export function relayerFacts(store: EventStore, clock: Clock, backoffNs: bigint)
       await appendAll(tx, appends);
     },
   };
+}
+
+function settledBy(outcomes: readonly IntentOutcome[]): readonly string[] {
+  return outcomes.filter(({ kind }) => kind === IntentKind.INTENT_KIND_SETTLE).map(({ subjectId }) => subjectId);
+}
+
+/** For whoever looks at the batch. A batch that is over is not touched: its end may come before a word about its blocks. */
+async function sayWhy(tx: Transaction, waits: ReadonlyMap<string, string>): Promise<void> {
+  if (waits.size === 0) return;
+  await tx.query(
+    `update ledger.batch b set reason = w.reason from unnest($1::text[], $2::text[]) w (batch_id, reason)
+      where b.batch_id = w.batch_id and b.state in ('screened', 'submitted')`,
+    [[...waits.keys()], [...waits.values()]],
+  );
 }
 
 function refundCommand({ executed, reason }: IntentOutcome, code: string, transactionHash: string, nowNs: bigint): RefundStep['command'] {

@@ -23,6 +23,28 @@ export function settlementMetrics(registry: Registry, reads: Reads, clock: Clock
     },
   });
   new Gauge({
+    name: 'settlement_pending_minor_units',
+    help: 'Credits of blocks that are not final',
+    labelNames: perToken,
+    registers: [registry],
+    collect() {
+      return sums(this, `select chain_id, token, (-sum(balance))::text as value from ledger.account_balance where kind = 'merchant-pending' group by 1, 2`);
+    },
+  });
+  new Gauge({
+    name: 'settlement_pending_age_seconds',
+    help: 'Age of the oldest credit whose block is not final yet',
+    labelNames: perToken,
+    registers: [registry],
+    collect() {
+      return sums(
+        this,
+        `select chain_id, token, (($1::bigint - min(changed_at_ns)) / 1e9)::text as value from ledger.pending_accrual where state = 'pending' group by 1, 2`,
+        [clock.nowNs().toString()],
+      );
+    },
+  });
+  new Gauge({
     name: 'settlement_open_breaks',
     help: 'Differences between ledger and chain that stand now',
     labelNames: perToken,

@@ -5,8 +5,8 @@ import type { FeedProjection } from '@settlement/feed/feed-consumer';
 import { ulidSource } from '@settlement/kernel/ids';
 import type { UnixNs } from '@settlement/kernel/time';
 import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
-import { MerchantRegistered, PaymentCollected, RefundRequested } from '@settlement/proto/gateway/v1/events';
-import { TransactionFinalized, type IntentKind, type IntentOutcome } from '@settlement/proto/relayer/v1/events';
+import { MerchantRegistered, PaymentCollected, PaymentConfirmed, PaymentDisputed, PaymentReorged, RefundRequested } from '@settlement/proto/gateway/v1/events';
+import { TransactionFinalized, TransactionIncluded, TransactionReorged, type IntentKind, type IntentOutcome } from '@settlement/proto/relayer/v1/events';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import { BatchDriver } from '../src/batch/batch.driver';
 import { gatewayFacts } from '../src/gateway-facts';
@@ -99,7 +99,11 @@ export interface Ledger {
   readonly refunds: RefundDriver;
   gateway(...facts: readonly GatewayFact[]): Promise<void>;
   relayer(...facts: readonly TransactionFinalized[]): Promise<void>;
+  /** The block of a transaction that is not final, and its end. */
+  included(fact: TransactionIncluded): Promise<void>;
+  reorged(fact: TransactionReorged): Promise<void>;
   balances(merchantId: string): Promise<{ payable: bigint; inBatch: bigint; refunding: bigint }>;
+  pending(merchantId: string): Promise<bigint>;
   sum(): Promise<bigint>;
   rows<Row extends Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<readonly Row[]>;
   eventTypes(streamId: string): Promise<readonly string[]>;
@@ -108,7 +112,10 @@ export interface Ledger {
 
 export type GatewayFact =
   | { readonly type: 'MerchantRegistered'; readonly fact: MerchantRegistered }
+  | { readonly type: 'PaymentConfirmed'; readonly fact: PaymentConfirmed; readonly version: bigint }
+  | { readonly type: 'PaymentReorged'; readonly fact: PaymentReorged; readonly version: bigint }
   | { readonly type: 'PaymentCollected'; readonly fact: PaymentCollected }
+  | { readonly type: 'PaymentDisputed'; readonly fact: PaymentDisputed }
   | { readonly type: 'RefundRequested'; readonly fact: RefundRequested };
 
 /** The ledger on a real Postgres of its own, with peers that stand in for the other services at the ports. */
@@ -127,12 +134,23 @@ export async function startLedger(): Promise<Ledger> {
     peers,
     batches: new BatchDriver({ ...shared, backoffNs: BACKOFF_NS, limits: { ageMsMax: 1, paymentsMax: 1_000, valueMinorMax: 10n ** 15n } }),
     refunds: new RefundDriver(shared),
-    gateway: (...facts) => deliver(gatewayFacts(systemClock), facts.map((f, i) => recorded('gateway', f.type, encodeGateway(f), i))),
+    gateway: (...facts) => deliver(gatewayFacts(systemClock), facts.map((f, i) => recorded('gateway', f.type, encodeGateway(f), i, 'version' in f ? f.version : 1n))),
     relayer: (...facts) =>
       deliver(
         relayerFacts(store, systemClock, BACKOFF_NS),
         facts.map((fact, i) => recorded('relayer', 'TransactionFinalized', TransactionFinalized.encode(fact).finish(), i)),
       ),
+    included: (fact) => deliver(relayerFacts(store, systemClock, BACKOFF_NS), [recorded('relayer', 'TransactionIncluded', TransactionIncluded.encode(fact).finish(), 0)]),
+    reorged: (fact) => deliver(relayerFacts(store, systemClock, BACKOFF_NS), [recorded('relayer', 'TransactionReorged', TransactionReorged.encode(fact).finish(), 0)]),
+    async pending(merchantId) {
+      const [row] = await store.query<{ owed: string; held: string }>(
+        `select coalesce(-sum(balance) filter (where kind = 'merchant-pending'), 0)::text as owed, coalesce(sum(balance) filter (where kind = 'vault-pending'), 0)::text as held
+           from ledger.account_balance where merchant_id = $1`,
+        [merchantId],
+      );
+      if (row?.owed !== row?.held) throw new Error(`pending assets ${row?.held} are not what is pending for the merchant ${row?.owed}`);
+      return BigInt(row?.owed ?? '0');
+    },
     async balances(merchantId) {
       const rows = await store.query<{ kind: string; owed: string }>(
         'select kind, (-balance)::text as owed from ledger.account_balance where merchant_id = $1',
@@ -160,6 +178,12 @@ function encodeGateway(it: GatewayFact): Uint8Array {
   switch (it.type) {
     case 'MerchantRegistered':
       return MerchantRegistered.encode(it.fact).finish();
+    case 'PaymentConfirmed':
+      return PaymentConfirmed.encode(it.fact).finish();
+    case 'PaymentReorged':
+      return PaymentReorged.encode(it.fact).finish();
+    case 'PaymentDisputed':
+      return PaymentDisputed.encode(it.fact).finish();
     case 'PaymentCollected':
       return PaymentCollected.encode(it.fact).finish();
     case 'RefundRequested':
@@ -169,7 +193,7 @@ function encodeGateway(it: GatewayFact): Uint8Array {
   }
 }
 
-function recorded(source: string, type: string, payload: Uint8Array, i: number): RecordedEvent {
+function recorded(source: string, type: string, payload: Uint8Array, i: number, streamVersion = 1n): RecordedEvent {
   return {
     source,
     type,
@@ -179,7 +203,7 @@ function recorded(source: string, type: string, payload: Uint8Array, i: number):
     position: BigInt(i + 1),
     eventId: `0-${i + 1}`,
     streamId: `test-${i}`,
-    streamVersion: 1n,
+    streamVersion,
     commandId: `test-${i}`,
     recordedAtNs: systemClock.nowNs() as UnixNs,
     traceparent: '',
@@ -234,8 +258,23 @@ export function collected(merchant: TestMerchant, amount: bigint, paymentId = ne
       transactionHash: place.hash,
       blockNumber: place.block,
       collectedAtNs: 1n,
+      transactionId: '',
+      transactionVersion: 0n,
     },
   };
+}
+
+/** What the gateway says of the same payment before it is final; `version` is that of the payment's stream. */
+export function confirmed(of: GatewayFact & { readonly type: 'PaymentCollected' }, version: bigint): GatewayFact & { readonly type: 'PaymentConfirmed' } {
+  return { type: 'PaymentConfirmed', version, fact: PaymentConfirmed.fromPartial({ ...of.fact, blockHash: `0xb${version}`, confirmedAtNs: 1n }) };
+}
+
+export function takenBack(of: GatewayFact & { readonly type: 'PaymentCollected' }, version: bigint): GatewayFact & { readonly type: 'PaymentReorged' } {
+  return { type: 'PaymentReorged', version, fact: PaymentReorged.fromPartial({ ...of.fact, blockHash: `0xb${version - 1n}`, reorgedAtNs: 1n }) };
+}
+
+export function disputed(of: GatewayFact & { readonly type: 'PaymentCollected' }): GatewayFact & { readonly type: 'PaymentDisputed' } {
+  return { type: 'PaymentDisputed', fact: PaymentDisputed.fromPartial({ ...of.fact, code: 'FINALITY_VIOLATED', disputedAtNs: 1n }) };
 }
 
 export function refundRequested(merchant: TestMerchant, paymentId: string, amount: bigint, refundId = newId('ref')): GatewayFact & { readonly type: 'RefundRequested' } {

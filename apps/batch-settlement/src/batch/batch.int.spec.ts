@@ -64,6 +64,30 @@ describe('batches on Postgres', () => {
     expect(vault?.sum).toBe('0');
   });
 
+  it('pays nothing for a transaction that is only in a block or was taken back, and says for what it waits', async () => {
+    await ledger.gateway(registered(merchant), collected(merchant, 500n));
+    const [batchId = ''] = await seal();
+    await ledger.batches.advance(batchId);
+    const final = await allPaid(batchId);
+    const block = { transactionId: final.transactionId, chainId: final.chainId, transactionHash: final.transactionHash, outcomes: final.outcomes };
+    const why = async () => (await ledger.rows<{ state: string; reason: string }>('select state, reason from ledger.batch where batch_id = $1', [batchId]))[0];
+
+    await ledger.included({ ...block, blockNumber: 20n, blockHash: '0xb1', status: 1, includedAtNs: 1n });
+    expect(await why()).toEqual({ state: 'submitted', reason: 'NOT_FINAL' });
+    await ledger.reorged({ ...block, blockHash: '0xb1', reorgedAtNs: 2n });
+    expect(await why()).toEqual({ state: 'submitted', reason: 'REORGED' });
+    expect(await seal()).toEqual([]);
+    expect(await ledger.balances(merchant.merchantId)).toEqual({ payable: 0n, inBatch: 500n, refunding: 0n });
+    expect((await payoutsOf(batchId)).map((p) => p.state)).toEqual(['pending']);
+
+    await ledger.included({ ...block, blockNumber: 21n, blockHash: '0xb2', status: 1, includedAtNs: 3n });
+    await ledger.relayer({ ...final, blockNumber: 21n });
+    await ledger.reorged({ ...block, blockHash: '0xb1', reorgedAtNs: 2n });
+    expect(await why()).toEqual({ state: 'settled', reason: '' });
+    expect(await ledger.eventTypes(`batch-${batchId}`)).toEqual(['BatchSealed', 'BatchScreened', 'BatchSubmitted', 'PayoutPaid', 'BatchSettled']);
+    expect(await ledger.balances(merchant.merchantId)).toEqual({ payable: 0n, inBatch: 0n, refunding: 0n });
+  });
+
   it('takes the same finality twice for one', async () => {
     await ledger.gateway(registered(merchant), collected(merchant, 5n));
     const [batchId = ''] = await seal();

@@ -1,7 +1,7 @@
 import { invariant } from '@settlement/kernel/errors';
 import type { Append, Transaction } from '@settlement/event-store/port';
 import type { PaymentCollected } from '@settlement/proto/gateway/v1/events';
-import { accrualLines } from './journals';
+import { accrualLines, pendingReversedLines } from './journals';
 import { insertPostings, journalAppend, journalOf } from './ledger.store';
 
 export interface CollectedPayment {
@@ -12,8 +12,9 @@ export interface CollectedPayment {
 /**
  * Credits collected payments to their merchants: two statements for any number of payments, and the appends to add last.
  * A payment that was accrued before is left alone; one that comes again with another amount or owner is not a redelivery.
+ * One whose pending credit is released moves out of it in the same entry.
  */
-export async function accrue(tx: Transaction, collected: readonly CollectedPayment[], nowNs: bigint): Promise<readonly Append[]> {
+export async function accrue(tx: Transaction, collected: readonly CollectedPayment[], released: ReadonlySet<string>, nowNs: bigint): Promise<readonly Append[]> {
   if (collected.length === 0) return [];
   const byId = new Map(collected.map((c) => [c.fact.paymentId, c]));
   const payments = [...byId.values()].map(({ fact, traceparent }) => {
@@ -47,7 +48,10 @@ export async function accrue(tx: Transaction, collected: readonly CollectedPayme
       const journal = journalOf({
         journalId: paymentId,
         cause: `payment ${paymentId} collected`,
-        lines: accrualLines({ merchantId, chainId, token, amount }),
+        lines: [
+          ...accrualLines({ merchantId, chainId, token, amount }),
+          ...(released.has(paymentId) ? pendingReversedLines({ merchantId, chainId, token, amount }) : []),
+        ],
         nowNs,
         blockNumber,
         transactionHash,

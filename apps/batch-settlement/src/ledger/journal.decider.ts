@@ -59,6 +59,8 @@ export const journalDecider: Decider<PostJournal, LedgerEvent, JournalState, Jou
       case 'JournalPosted':
         return { posted: true, content: contentOf(event) };
       case 'PaymentAccrued':
+      case 'PendingAccrued':
+      case 'PendingReversed':
         return state;
       default:
         return unreachable(event);

@@ -1,4 +1,4 @@
-import { inBatch, merchantPayable, refunding, VAULT } from './account';
+import { inBatch, merchantPayable, merchantPending, refunding, VAULT, vaultPending } from './account';
 import type { Line } from './journal.decider';
 
 /** Every entry that the ledger knows, as its lines. Nothing else may move money between accounts. */
@@ -22,6 +22,12 @@ const vault = (): string => VAULT;
 
 /** The vault holds more, and we owe it to the merchant. */
 export const accrualLines = (a: Amount): readonly Line[] => move(vault, merchantPayable, a);
+
+/** A block that is not final says that the vault holds more. */
+export const pendingAccruedLines = (a: Amount): readonly Line[] => move(vaultPending, merchantPending, a);
+
+/** The chain took that back, or the final entry stands in its place. */
+export const pendingReversedLines = (a: Amount): readonly Line[] => move(merchantPending, vaultPending, a);
 
 export const sealLines = (a: Amount): readonly Line[] => move(merchantPayable, inBatch, a);
 

@@ -1,7 +1,7 @@
 import type { EventStore, Transaction } from '@settlement/event-store/port';
 import type { IdSource } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
-import { VAULT } from '../ledger/account';
+import { isPending, VAULT } from '../ledger/account';
 import { appendAll, appendOf } from '../ledger/ledger.store';
 import type { BlockRef, ChainReader } from '../ports/chain-reader';
 import { breakChanges, type Comparison, type OpenBreak } from './break.policy';
@@ -24,6 +24,8 @@ export interface ReconciliationResult {
   /** Sum of the merchants' balances in the vault. */
   readonly vaultBalance: bigint;
   readonly tokenBalance: bigint;
+  /** Credits of blocks that are not final: on neither side of the comparison, whether their blocks are newer or gone. */
+  readonly pending: bigint;
   readonly breaks: number;
   /** Facts of newer final blocks are still on their way here. */
   readonly catchingUp: boolean;
@@ -112,6 +114,7 @@ export class Reconciler {
         ledgerVault: ledger.vault,
         vaultBalance,
         tokenBalance: holdings.token,
+        pending: ledger.pending,
         breaks,
         catchingUp: at.number < finalNumber,
       };
@@ -215,11 +218,15 @@ async function ledgerAt(tx: Transaction, chainId: string, token: string, block: 
   let vault = 0n;
   let sum = 0n;
   let balancesOff = 0n;
+  let pending = 0n;
   for (const { account, merchant_id, at_block, now, balance } of rows) {
     if (account === VAULT) vault += BigInt(at_block);
-    else merchants.set(merchant_id, (merchants.get(merchant_id) ?? 0n) - BigInt(at_block));
+    else if (isPending(account)) {
+      // Both sides of each pending entry are here; the assets' side counts it once.
+      if (BigInt(now) > 0n) pending += BigInt(now);
+    } else merchants.set(merchant_id, (merchants.get(merchant_id) ?? 0n) - BigInt(at_block));
     sum += BigInt(now);
     if (now !== balance) balancesOff += 1n;
   }
-  return { vault, merchants, sum, balancesOff };
+  return { vault, merchants, sum, balancesOff, pending };
 }

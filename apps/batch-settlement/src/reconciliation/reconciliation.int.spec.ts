@@ -6,7 +6,7 @@ import { SealReason } from '@settlement/proto/batch/v1/events';
 import { IntentKind } from '@settlement/proto/relayer/v1/events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startChain, type TestChain } from '../../test/chain-fixture';
-import { CHAIN, collected, finalized, refundRequested, registered, startLedger, TOKEN, type Ledger } from '../../test/ledger-fixture';
+import { CHAIN, collected, confirmed, finalized, refundRequested, registered, startLedger, takenBack, TOKEN, type Ledger } from '../../test/ledger-fixture';
 import { jsonRpcChainReader } from '../adapters/json-rpc-chain-reader';
 import { sealBatches } from '../batch/seal.store';
 import { siblingId } from '../derived-id';
@@ -143,5 +143,19 @@ describe('reconciliation against the real vault and USDC', () => {
     });
     await reconcile();
     expect(await openBreaks()).toEqual(openBefore);
+  });
+
+  it('leaves what is only confirmed out of both sides, and says how much it is', async () => {
+    const before = await reconcile();
+    const merchant = chain.merchant();
+    const place = await chain.collect(merchant, 400n);
+    const payment = collected(merchant, 400n, undefined, place);
+    await ledger.gateway(registered(merchant), confirmed(payment, 5n));
+    const [newest] = await reconciler.reconcile();
+    expect(newest).toMatchObject({ pending: 400n, ledgerVault: before.ledgerVault, breaks: before.breaks });
+    await ledger.gateway(takenBack(payment, 6n), confirmed(payment, 7n), payment);
+    // Final in the ledger at once, on the chain only two blocks later: the ledger's side counts up to the same block.
+    expect((await reconciler.reconcile())[0]).toMatchObject({ pending: 0n, ledgerVault: before.ledgerVault, breaks: before.breaks });
+    expect(await reconcile()).toMatchObject({ pending: 0n, ledgerVault: before.ledgerVault + 400n, tokenBalance: before.tokenBalance + 400n, breaks: before.breaks });
   });
 });
