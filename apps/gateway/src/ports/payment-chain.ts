@@ -1,0 +1,25 @@
+import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
+
+/** A read of the chain's latest state. */
+export type ChainQuery =
+  | { readonly kind: 'call'; readonly to: EvmAddress; readonly data: HexBytes }
+  | { readonly kind: 'code'; readonly address: EvmAddress };
+
+/** A call answers its bytes, or that it reverted with what message. */
+export type ChainReading = { readonly ok: true; readonly hex: string } | { readonly ok: false; readonly message: string };
+
+export interface ChainLog {
+  readonly transactionHash: string;
+  readonly blockNumber: bigint;
+  readonly topics: readonly string[];
+  readonly data: string;
+}
+
+/** The chain as a verifier of payments asks it. Questions of one moment travel together. Throws `OperationalError` when no node answers. */
+export interface PaymentChain {
+  read(queries: readonly ChainQuery[]): Promise<readonly ChainReading[]>;
+  /** Logs of a contract whose topics are these (null matches any), from at most `secondsBack` seconds ago. */
+  logs(address: EvmAddress, topics: readonly (string | null)[], secondsBack: number): Promise<readonly ChainLog[]>;
+  /** Call data of a mined transaction; undefined when the node knows none. */
+  inputOf(transactionHash: string): Promise<string | undefined>;
+}
