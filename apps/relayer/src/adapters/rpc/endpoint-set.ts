@@ -41,6 +41,8 @@ interface Vote<T> {
 const GRACE_MS = 400;
 /** Below the head by this much, honest endpoints no longer differ but for deep reorgs. Blocks. */
 const SETTLED_BLOCKS = 2n;
+/** So long without an agreement is no flicker at the tip any more: somebody has to look. Milliseconds. */
+const UNDECIDED_MS_MAX = 3_000;
 /** How many heights below the best are tried when there is no quorum at the tip. */
 const STEPS_DOWN = 3n;
 
@@ -60,6 +62,8 @@ export class EndpointSet implements ChainReader, Broadcaster {
   #countedAt = 0n;
   /** Agreed hashes of the last heights: what a probed liar is examined on. */
   readonly #settled = new Map<bigint, string>();
+  /** Questions that had no quorum the last time they were asked, and since when. */
+  readonly #open = new Map<string, { readonly sinceMs: number; readonly why: string }>();
 
   constructor(options: EndpointSetOptions) {
     this.#options = options;
@@ -77,6 +81,9 @@ export class EndpointSet implements ChainReader, Broadcaster {
     const out = [...this.#public, ...this.#private].filter((it) => !it.usable);
     const why = out.map((it) => it.describe()).join('; ');
     const inUse = this.#public.length - out.filter((it) => this.#public.includes(it)).length;
+    const nowMs = this.#options.clock.monotonicMs();
+    const stuck = [...this.#open.values()].filter(({ sinceMs }) => nowMs - sinceMs > UNDECIDED_MS_MAX);
+    if (inUse >= this.#options.quorum && stuck.length > 0) return { ok: false, why: `${stuck.map((it) => it.why).join('; ')}. See docs/runbooks/endpoint-disagreement.md` };
     if (inUse >= this.#options.quorum) return out.length === 0 ? { ok: true } : { ok: true, why };
     return { ok: false, why: `${inUse} of ${this.#public.length} RPC endpoints in use, ${this.#options.quorum} must agree: ${why}. See docs/runbooks/endpoint-disagreement.md` };
   }
@@ -105,6 +112,7 @@ export class EndpointSet implements ChainReader, Broadcaster {
     if (head === undefined) throw this.#undecided('heads', votes.length, votes.map(({ endpoint, said }) => `${endpoint.name} ${said.number} ${said.hash}`));
     for (const vote of votes) this.#auditHead(vote, head);
     this.#remember(head);
+    this.#open.delete('heads');
     return head;
   }
 
@@ -142,6 +150,17 @@ export class EndpointSet implements ChainReader, Broadcaster {
     return count;
   }
 
+  transactionCountAt(address: EvmAddress, height: bigint): Promise<bigint> {
+    return this.#agreeAt('nonce', height, (chain) => chain.transactionCountAt(address, height));
+  }
+
+  /** The highest that a quorum has reached: an endpoint that calls too much final does not decide alone. */
+  async taggedHeight(tag: 'finalized' | 'safe'): Promise<bigint | undefined> {
+    const { quorum } = this.#options;
+    const height = await this.#agree('block', (chain) => chain.taggedHeight(tag), (votes) => agreedHeight(votes.map((it) => it.said ?? -1n), quorum));
+    return height < 0n ? undefined : height;
+  }
+
   async balanceWei(address: EvmAddress): Promise<bigint> {
     const { number } = await this.head();
     return this.#agreeAt('balance', number, (chain) => chain.balanceWeiAt(address, number));
@@ -171,6 +190,7 @@ export class EndpointSet implements ChainReader, Broadcaster {
     await this.#gather((chain) => chain.fees(), votes, (all) => (all.length >= this.#options.quorum ? true : undefined));
     const fees = middleFees(votes.map((it) => it.said));
     if (fees === undefined) throw this.#undecided('fees', 0, []);
+    this.#open.delete('fees');
     return fees;
   }
 
@@ -187,6 +207,7 @@ export class EndpointSet implements ChainReader, Broadcaster {
     const votes: Vote<readonly (ReceiptLog & { readonly transactionHash: string })[]>[] = [];
     await this.#gather((chain) => chain.logs(filter), votes, (all) => (all.length >= this.#options.quorum ? true : undefined));
     if (votes.length < this.#options.quorum) throw this.#undecided('logs', votes.length, []);
+    this.#open.delete('logs');
     const seen = new Map(votes.flatMap(({ said }) => said.map((log) => [`${log.transactionHash} ${log.topics.join(' ')} ${log.data}`, log] as const)));
     return [...seen.values()];
   }
@@ -213,6 +234,7 @@ export class EndpointSet implements ChainReader, Broadcaster {
       for (const { endpoint } of votes.length >= this.#options.quorum ? votes : []) this.#options.metrics.endpointDisagreement(this.#options.caip2, endpoint.name, what);
       throw this.#undecided(what, votes.length, votes.map(({ endpoint }) => endpoint.name));
     }
+    this.#open.delete(what);
     for (const vote of votes) audit(vote, agreed);
     return agreed;
   }
@@ -287,12 +309,15 @@ export class EndpointSet implements ChainReader, Broadcaster {
         last = error;
       }
     }
-    throw last ?? this.#undecided('calls', 0, []);
+    throw last instanceof Error ? last : this.#undecided('calls', 0, []);
   }
 
   #inUse(): readonly Endpoint[] {
     const inUse = this.#public.filter((it) => it.usable);
-    if (inUse.length >= this.#options.quorum) return inUse;
+    if (inUse.length >= this.#options.quorum) {
+      this.#open.delete('endpoints');
+      return inUse;
+    }
     this.#probeDue();
     throw this.#undecided('endpoints', inUse.length, []);
   }
@@ -300,6 +325,7 @@ export class EndpointSet implements ChainReader, Broadcaster {
   #undecided(what: string, answered: number, said: readonly string[]): OperationalError {
     const out = this.#public.filter((it) => !it.usable).map((it) => it.describe());
     const text = `no ${this.#options.quorum} of ${this.#public.length} endpoints agree on ${what}: ${answered} answered${said.length === 0 ? '' : ` (${said.join(', ')})`}${out.length === 0 ? '' : `; out of use: ${out.join('; ')}`}`;
+    this.#open.set(what, { sinceMs: this.#open.get(what)?.sinceMs ?? this.#options.clock.monotonicMs(), why: text });
     return new OperationalError(answered >= this.#options.quorum ? 'RPC_DISAGREE' : 'RPC_NO_QUORUM', text, 'not-done');
   }
 
@@ -316,7 +342,7 @@ export class EndpointSet implements ChainReader, Broadcaster {
   #auditReceipts({ endpoint, said }: Vote<ReceiptVote>, agreed: ReadonlyMap<string, Receipt | undefined>): void {
     for (const [hash, receipt] of agreed) {
       const other = said.receipts.get(hash);
-      if (receipt !== undefined && other === undefined && said.height > receipt.blockNumber) this.#disagreed(endpoint, 'receipt', receipt.blockNumber);
+      if (receipt !== undefined && other === undefined && said.height >= receipt.blockNumber) this.#disagreed(endpoint, 'receipt', receipt.blockNumber);
       else if (receipt !== undefined && other !== undefined && receiptKey(other) !== receiptKey(receipt)) this.#disagreed(endpoint, 'receipt', receipt.blockNumber, receipt.blockHash === other.blockHash);
       else if (receipt === undefined && other !== undefined && other.blockNumber <= (this.#head?.number ?? 0n)) this.#disagreed(endpoint, 'receipt', other.blockNumber);
     }

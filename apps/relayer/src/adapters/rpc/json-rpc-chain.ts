@@ -30,6 +30,11 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
     return quantity('eth_getTransactionCount', await this.rpc.call('eth_getTransactionCount', [address, hex(height)]));
   }
 
+  async taggedHeight(tag: 'finalized' | 'safe'): Promise<bigint | undefined> {
+    const block = await this.rpc.call('eth_getBlockByNumber', [tag, false]);
+    return block === null ? undefined : headOf(block).number;
+  }
+
   async balanceWeiAt(address: EvmAddress, height: bigint): Promise<bigint> {
     return quantity('eth_getBalance', await this.rpc.call('eth_getBalance', [address, hex(height)]));
   }
@@ -73,7 +78,7 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
 
   async calls(requests: readonly CallRequest[]): Promise<readonly CallOutcome[]> {
     const answers = await this.rpc.batch(
-      requests.map(({ from, to, data, gas }) => ({ method: 'eth_call', params: [{ from, to, data, gas: hex(gas) }, 'latest'] })),
+      requests.map(({ from, to, data, gas, valueWei }) => ({ method: 'eth_call', params: [{ from, to, data, gas: hex(gas), ...(valueWei === undefined ? {} : { value: hex(valueWei) }) }, 'latest'] })),
     );
     return answers.map((answer): CallOutcome => {
       if (answer.ok) return { ok: true, data: text('eth_call', answer.result) };
