@@ -2,7 +2,7 @@ import type { ChainId, EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { Clock } from '@settlement/kernel/time';
 import { toHex } from '@settlement/chain/hex';
-import { RpcRefused, type JsonRpc } from '@settlement/chain/rpc';
+import { RpcRefused, type JsonRpc, type RpcRefusal } from '@settlement/chain/rpc';
 import { Problem } from '../http/problem';
 import type { WalletCode } from '../ports/wallet-code';
 
@@ -11,6 +11,14 @@ const MAGIC = '0x1626ba7e';
 /** A wallet is deployed once; a key that had no code gets some rarely. Short, so that a fresh wallet is not refused for long. */
 const CODE_CACHE_MS = 15_000;
 const CACHED_MAX = 50_000;
+
+/**
+ * Whether the called contract itself said no. Code 3 is what geth, reth, erigon and anvil answer for a revert; others send their
+ * own code with the revert's data (EIP-1474, 4: `data` belongs to the error). Everything else is the node's trouble.
+ */
+function isRevert({ code, data }: RpcRefusal): boolean {
+  return code === 3 || (typeof data === 'string' && /^(?:Reverted )?0x(?:[0-9a-f]{2})*$/i.test(data));
+}
 
 /** Reads a wallet's code and asks it, over plain JSON-RPC; the first endpoint that answers counts. */
 export class JsonRpcWalletCode implements WalletCode {
@@ -30,7 +38,7 @@ export class JsonRpcWalletCode implements WalletCode {
       const answer = await this.call(chainId, 'eth_call', [{ to: wallet, data, gas: '0x2dc6c0' }, 'latest']);
       return typeof answer === 'string' && answer.length === 66 && answer.startsWith(MAGIC) && /^0+$/.test(answer.slice(10)) ? 'valid' : 'invalid';
     } catch (error) {
-      // The wallet itself reverted: that is its no.
+      // Only the wallet's own revert comes through as a refusal, and that is its no.
       if (error instanceof RpcRefused) return 'invalid';
       throw error;
     }
@@ -54,7 +62,8 @@ export class JsonRpcWalletCode implements WalletCode {
       try {
         return await endpoint.call(method, params);
       } catch (error) {
-        if (error instanceof RpcRefused || !(error instanceof OperationalError)) throw error;
+        if (!(error instanceof OperationalError) || (error instanceof RpcRefused && isRevert(error.refusal))) throw error;
+        // A node that is rate-limited, syncing or without that block's state has said nothing about the wallet.
         failure = error;
       }
     }
