@@ -195,6 +195,8 @@ describe('an idempotency key', () => {
     const second = await pay(body, '"again"');
     expect(first.headers.get('idempotent-replayed')).toBeNull();
     expect(second.headers.get('idempotent-replayed')).toBe('true');
+    expect(first.headers.get('location')).toBe(`/v1/payments/${first.body.id}`);
+    expect(second.headers.get('location')).toBe(first.headers.get('location'));
     expect({ status: second.status, body: second.body }).toEqual({ status: first.status, body: first.body });
     isProblem(await pay({ ...body, reference: 'something else' }, 'again'), 422, 'IDEMPOTENCY_KEY_REUSED');
     // Also when the other body would not be accepted anyway.
@@ -299,7 +301,7 @@ describe('uniqueness', () => {
 describe('the service', () => {
   it('reads the balance from the ledger, and says so when the ledger is away', async () => {
     const answer = await gateway.call('GET', '/v1/balance', { key: merchant.key });
-    expect(answer.body).toEqual({ object: 'balance', merchant: merchant.id, balances: [{ chain: CHAIN_ID, token: 'USDC', payable: '5', inBatch: '0', refunding: '0', paidOut: '7', payoutHold: null }] });
+    expect(answer.body).toEqual({ object: 'balance', merchant: merchant.id, balances: [{ chain: CHAIN_ID, token: 'USDC', payable: '5', pending: '3', inBatch: '0', refunding: '0', paidOut: '7', payoutHold: null }] });
     around.peers.down.add('batch');
     isProblem(await gateway.call('GET', '/v1/balance', { key: merchant.key }), 503, 'PEER_UNAVAILABLE');
     around.peers.down.delete('batch');

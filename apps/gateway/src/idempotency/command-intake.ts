@@ -40,6 +40,7 @@ interface StoredRow extends Record<string, unknown> {
   readonly fingerprint: string;
   readonly status: number;
   readonly body: string;
+  readonly location: string;
   readonly encrypted: boolean;
   readonly fresh: boolean;
 }
@@ -91,7 +92,7 @@ export class CommandIntake {
     const rows = await this.store.transact(0, (tx) =>
       tx.query<StoredRow>(
         `UPDATE gateway.idempotency SET replays = replays + 1 WHERE owner = $1 AND key = $2
-         RETURNING owner, key, fingerprint, status, body, encrypted, false AS fresh`,
+         RETURNING owner, key, fingerprint, status, body, location, encrypted, false AS fresh`,
         [claim.owner, claim.key],
       ),
     );
@@ -219,12 +220,12 @@ export class CommandIntake {
     const bodies = items.map(({ answer, secretAnswer }) => (secretAnswer === true ? this.secrets.seal(answer.body ?? '') : (answer.body ?? '')));
     // Sorted, so that two processes with the same keys in hand wait for each other in one direction only.
     const rows = await tx.query<StoredRow>(
-      `INSERT INTO gateway.idempotency AS i (owner, key, fingerprint, status, body, encrypted, created_at_ns)
-       SELECT owner, key, fingerprint, status, body, encrypted, $7
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::boolean[]) c (owner, key, fingerprint, status, body, encrypted)
+      `INSERT INTO gateway.idempotency AS i (owner, key, fingerprint, status, body, encrypted, created_at_ns, location)
+       SELECT owner, key, fingerprint, status, body, encrypted, $7, location
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::boolean[], $8::text[]) c (owner, key, fingerprint, status, body, encrypted, location)
         ORDER BY owner, key
        ON CONFLICT (owner, key) DO UPDATE SET replays = i.replays + 1
-       RETURNING owner, key, fingerprint, status, CASE WHEN xmax = 0 THEN '' ELSE body END AS body, encrypted, xmax = 0 AS fresh`,
+       RETURNING owner, key, fingerprint, status, CASE WHEN xmax = 0 THEN '' ELSE body END AS body, location, encrypted, xmax = 0 AS fresh`,
       [
         items.map(({ claim }) => claim.owner),
         items.map(({ claim }) => claim.key),
@@ -233,6 +234,7 @@ export class CommandIntake {
         bodies,
         items.map(({ secretAnswer }) => secretAnswer === true),
         nowNs,
+        items.map(({ answer }) => answer.headers?.['location'] ?? ''),
       ],
     );
     return new Map(rows.map((row) => [`${row.owner}\u0000${row.key}`, row]));
@@ -260,7 +262,8 @@ export class CommandIntake {
   private replay(row: StoredRow, claim: IdempotencyClaim): Extract<IntakeOutcome, { kind: 'replayed' | 'key-reused' }> {
     if (row.fingerprint !== claim.fingerprint) return { kind: 'key-reused' };
     const body = row.encrypted ? this.secrets.open(row.body) : row.body;
-    return { kind: 'replayed', answer: { status: row.status, body: body === '' ? undefined : body, replayed: true } };
+    const headers = row.location === '' ? {} : { headers: { location: row.location } };
+    return { kind: 'replayed', answer: { status: row.status, body: body === '' ? undefined : body, ...headers, replayed: true } };
   }
 }
 
