@@ -83,6 +83,10 @@ export async function startFakePeers(): Promise<FakePeers> {
       up('paymaster');
       return {
         items: items.map((item) => {
+          const recorded = state.reservations.get(item.reservationId);
+          if (recorded !== undefined && recorded !== item.amountWeiMax) {
+            return { reservationId: item.reservationId, outcome: ReserveOutcome.RESERVE_OUTCOME_REFUSED, reason: SponsorReason.SPONSOR_REASON_RESERVATION_CHANGED, reservedWei: recorded };
+          }
           const refused = state.brokeSponsors.has(item.sponsorId);
           if (!refused) state.reservations.set(item.reservationId, item.amountWeiMax);
           return {
@@ -134,6 +138,7 @@ export async function startFakePeers(): Promise<FakePeers> {
         finalityDepth: 1,
         transfersAddress: '',
         transferGasMax: 0n,
+        transferDeploymentGasMax: 0n,
         permit2TransferGasMax: 0n,
         permit2ProxyAddress: '',
         entryPoints: [],

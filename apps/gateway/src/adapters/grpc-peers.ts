@@ -4,7 +4,7 @@ import type { Wei } from '@settlement/kernel/money';
 import type { Clock } from '@settlement/kernel/time';
 import type { BatchSettlementServiceService } from '@settlement/proto/batch/v1/batch';
 import type { PaymasterServiceService} from '@settlement/proto/paymaster/v1/paymaster';
-import { ReserveOutcome } from '@settlement/proto/paymaster/v1/paymaster';
+import { ReserveOutcome, SponsorReason } from '@settlement/proto/paymaster/v1/paymaster';
 import type { RelayerServiceService} from '@settlement/proto/relayer/v1/relayer';
 import { SubmitOutcome } from '@settlement/proto/relayer/v1/relayer';
 import type { ScreeningServiceService} from '@settlement/proto/screening/v1/screening';
@@ -15,7 +15,7 @@ import { intentReasonCode, screeningReasonCode, sponsorReasonCode } from '../pay
 import type { Ledger } from '../ports/ledger';
 import type { Relayer } from '../ports/relayer';
 import type { CallOrigin, Screener, ScreeningAnswer } from '../ports/screener';
-import type { Sponsor } from '../ports/sponsor';
+import type { ReservationAnswer, Sponsor } from '../ports/sponsor';
 
 /** A batch of a few hundred decisions takes tens of milliseconds; a peer that needs longer is in trouble and is asked again. */
 const DEADLINE_MS = 10_000;
@@ -75,6 +75,20 @@ export class GrpcSponsor implements Sponsor {
   constructor(private readonly client: RpcClient<typeof PaymasterServiceService>) {}
 
   async reserveMany(requests: Parameters<Sponsor['reserveMany']>[0], origin: CallOrigin): ReturnType<Sponsor['reserveMany']> {
+    const answers = await this.ask(requests, origin);
+    // The gas ceiling has moved since a first try whose answer was lost. What was reserved then is what there is, and enough for
+    // a collection that cost less under the ceiling of its own time.
+    const again = requests.flatMap((request, i) => {
+      const answer = answers[i];
+      return answer?.reserved === false && answer.recorded !== undefined ? [{ i, request: { ...request, amountMax: answer.recorded } }] : [];
+    });
+    if (again.length === 0) return answers;
+    const repeated = await this.ask(again.map(({ request }) => request), origin);
+    const byIndex = new Map(again.map(({ i }, k) => [i, repeated[k]]));
+    return answers.map((answer, i) => byIndex.get(i) ?? answer);
+  }
+
+  private async ask(requests: Parameters<Sponsor['reserveMany']>[0], origin: CallOrigin): Promise<readonly (ReservationAnswer & { readonly recorded?: Wei })[]> {
     const { items } = await this.client.reserveMany(
       {
         items: requests.map(({ reservationId, sponsorId, chainId, paymentId, amountMax }) => ({
@@ -88,7 +102,11 @@ export class GrpcSponsor implements Sponsor {
         case ReserveOutcome.RESERVE_OUTCOME_RESERVED:
           return { reserved: true, amount: BigInt(item.reservedWei) as Wei };
         case ReserveOutcome.RESERVE_OUTCOME_REFUSED:
-          return { reserved: false, code: sponsorReasonCode(item.reason) };
+          return {
+            reserved: false,
+            code: sponsorReasonCode(item.reason),
+            ...(item.reason === SponsorReason.SPONSOR_REASON_RESERVATION_CHANGED && item.reservedWei !== '' && item.reservedWei !== '0' ? { recorded: BigInt(item.reservedWei) as Wei } : {}),
+          };
         default:
           throw new OperationalError('SPONSOR_UNSURE', `the paymaster gave no outcome for ${item.reservationId}`, 'unknown');
       }

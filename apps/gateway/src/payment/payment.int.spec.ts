@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
+import type { MerchantId } from '@settlement/kernel/ids';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expire, finalize, include, payOut, payRefund, rejectRefund, reorg } from '../../test/relayer-facts';
 import {
   createMerchant, newPayer, paymentBody, sign, startGateway, startSurroundings, until, VAULT,
   type Answer, type Json, type RunningGateway, type Surroundings, type TestMerchant,
 } from '../../test/running-gateway';
+import { paymentIdOf, peerIdsOf } from './payment-id';
 
 let around: Surroundings;
 let gateway: RunningGateway;
@@ -164,6 +166,16 @@ describe('a payment', () => {
     });
     expect(disputed).toMatchObject({ status: 'collected', dispute: { code: 'FINALITY_VIOLATED', transactionHash } });
     expect(await post('/v1/refunds', { payment: id, reason: 'a change of mind' })).toMatchObject({ status: 409, body: { code: 'PAYMENT_DISPUTED' } });
+  });
+
+  it('goes on with the gas that an earlier try has reserved, also when the ceiling has moved since', async () => {
+    const reference = randomUUID();
+    const id = paymentIdOf(merchant.id as MerchantId, reference);
+    const { reservationId } = peerIdsOf(id);
+    around.peers.reservations.set(reservationId, '123');
+    expect((await post('/v1/payments', paymentBody(newPayer(), { reference }))).body.id).toBe(id);
+    await reaches(id, 'submitted');
+    expect(around.peers.reservations.get(reservationId)).toBe('123');
   });
 
   it('waits while a peer is down and goes on by itself, with nothing refused and nothing asked for twice', async () => {

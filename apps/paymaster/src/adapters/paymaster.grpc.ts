@@ -175,7 +175,7 @@ function only<T>(items: readonly T[]): T {
 function reserveResponse(reservationId: string, answer: ReserveAnswer): ReserveResponse {
   return answer.outcome === 'reserved'
     ? { reservationId, outcome: ReserveOutcome.RESERVE_OUTCOME_RESERVED, reason: SponsorReason.SPONSOR_REASON_UNSPECIFIED, reservedWei: answer.reserved.toString() }
-    : { reservationId, outcome: ReserveOutcome.RESERVE_OUTCOME_REFUSED, reason: REASONS[answer.reason], reservedWei: '0' };
+    : { reservationId, outcome: ReserveOutcome.RESERVE_OUTCOME_REFUSED, reason: REASONS[answer.reason], reservedWei: ('recorded' in answer ? (answer.recorded ?? 0n) : 0n).toString() };
 }
 
 function budgetResponse(sponsorId: SponsorId, state: SponsorState): GetBudgetResponse {

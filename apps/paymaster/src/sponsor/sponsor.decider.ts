@@ -226,7 +226,9 @@ export const sponsorDecider: Decider<SponsorCommand, SponsorEvent, SponsorState,
 
 export type ReserveAnswer =
   | { readonly outcome: 'reserved'; readonly reserved: Wei }
-  | { readonly outcome: 'refused'; readonly reason: 'UNKNOWN_SPONSOR' | 'BUDGET_EXCEEDED' | 'RESERVATION_CHANGED' };
+  | { readonly outcome: 'refused'; readonly reason: 'UNKNOWN_SPONSOR' | 'BUDGET_EXCEEDED' }
+  /** `recorded` where nothing but the amount is another: who asks again with that amount gets the reservation. */
+  | { readonly outcome: 'refused'; readonly reason: 'RESERVATION_CHANGED'; readonly recorded?: Wei };
 
 /**
  * What one item of a decided ReserveGas is answered. A repetition is answered as it was recorded, even where the
@@ -238,8 +240,10 @@ export function reserveAnswer(
   reservedNow: ReadonlySet<ReservationId>,
 ): ReserveAnswer {
   if (item.recorded !== undefined) {
-    return isSameReservation(item, chainId, item.recorded)
-      ? { outcome: 'reserved', reserved: item.recorded.amount }
+    const { amount } = item.recorded;
+    if (isSameReservation(item, chainId, item.recorded)) return { outcome: 'reserved', reserved: amount };
+    return isSameReservation({ ...item, amount }, chainId, item.recorded)
+      ? { outcome: 'refused', reason: 'RESERVATION_CHANGED', recorded: amount }
       : { outcome: 'refused', reason: 'RESERVATION_CHANGED' };
   }
   return reservedNow.has(item.reservationId)
