@@ -94,6 +94,7 @@ export class GrpcPeers {
           finalityDepth: 2,
           transfersAddress: '',
           transferGasMax: 0n,
+          transferDeploymentGasMax: 0n,
           permit2TransferGasMax: 0n,
           permit2ProxyAddress: '',
           entryPoints: [],

@@ -1,4 +1,4 @@
-import type { Bytes32, EvmAddress, HexBytes } from '@settlement/kernel/address';
+import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { invariant } from '@settlement/kernel/errors';
 import type { TokenUnits } from '@settlement/kernel/money';
 import { id } from 'ethers';
@@ -129,13 +129,17 @@ export function encodePermit2Transfers(token: EvmAddress, epoch: bigint, items: 
   return `0x${PERMIT2}${addressWord(token)}${uintHex(epoch, 32)}${uintHex(96n, 32)}${abiBytes(packed.join(''))}` as HexBytes;
 }
 
+/** The transaction, the roles and the fence, and what must be left before the last item. */
+export const TRANSFERS_BASE_GAS = 270_000n;
+export const PERMIT2_BASE_GAS = 330_000n;
+
 /**
  * A gas limit under which no item can starve another: each item's bound (TRANSFER_ITEM_GAS, PERMIT2_ITEM_GAS, DEPLOYMENT_GAS of
  * the contract), the finding of its reason, its call data and the contract's reserve. A limit costs nothing.
  */
 export function transfersGasLimit(items: readonly TransferItem[]): bigint {
-  const extra = items.reduce((sum, { signature, deployment }) => sum + transferItemGas(size(signature), deployment === undefined ? undefined : size(deployment.factoryData)) , 0n);
-  return atMost(270_000n + extra);
+  const extra = items.reduce((sum, { signature, deployment }) => sum + transferItemGas(size(signature), deployment === undefined ? undefined : size(deployment.factoryData)), 0n);
+  return atMost(TRANSFERS_BASE_GAS + extra);
 }
 
 /** One item's part of that. `factoryDataBytes` is undefined without a deployment. */
@@ -146,7 +150,7 @@ export function transferItemGas(signatureBytes: bigint, factoryDataBytes?: bigin
 }
 
 export function permit2GasLimit(items: readonly Permit2Item[]): bigint {
-  return atMost(330_000n + items.reduce((sum, { signature }) => sum + permit2ItemGas(size(signature)), 0n));
+  return atMost(PERMIT2_BASE_GAS + items.reduce((sum, { signature }) => sum + permit2ItemGas(size(signature)), 0n));
 }
 
 export const permit2ItemGas = (signatureBytes: bigint): bigint => 225_000n + (signatureBytes > 100n ? signatureBytes - 100n : 0n) * 20n;

@@ -9,18 +9,17 @@ import {
   encodeRefund,
   encodeSettle,
   type CollectItem,
-  type ItemOutcome,
-  type VaultReason,
 } from '@settlement/chain/vault-codec';
-import type { EvmAddress } from '@settlement/kernel/address';
+import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { InvariantViolated } from '@settlement/kernel/errors';
 import { unreachable } from '@settlement/kernel/unreachable';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import { id } from 'ethers';
-import type { CollectCall, IntentCall, RefundCall, SettleCall } from '../intent/intent';
+import type { CollectCall, RefundCall, SettleCall } from '../intent/intent';
 import type { ReceiptLog } from '../ports/chain-reader';
-import type { VaultCalls } from '../ports/vault-calls';
+import type { KindCalls } from '../ports/contract-calls';
 import type { ItemResult } from '../transaction/outcome.policy';
+import { EXECUTED, resultOf } from './intent-reason';
 
 const AUTHORIZATION_USED = id('AuthorizationUsed(address,bytes32)');
 const TRANSFER = id('Transfer(address,address,uint256)');
@@ -30,28 +29,31 @@ const REFUNDED = id('Refunded(bytes32,bytes32,address,address,uint256)');
 /** Reverts that say nothing about the intents: nobody's call goes through until an operator acts. */
 const VAULT_WIDE = new Set(['VaultIsFrozen', 'StaleEpoch', 'TokenNotAccepted', 'TokenBalanceUnreadable', 'AccessControlUnauthorizedAccount']);
 
+export type VaultCall = CollectCall | SettleCall | RefundCall;
+
 type Uniform =
   | { readonly kind: 'collect'; readonly calls: readonly CollectCall[]; readonly token: EvmAddress }
   | { readonly kind: 'refund'; readonly calls: readonly RefundCall[]; readonly token: EvmAddress }
   | { readonly kind: 'settle'; readonly call: SettleCall; readonly token: EvmAddress };
 
 /** `PaymentVault` by libs/chain's codec. */
-export function paymentVaultCalls(vault: EvmAddress): VaultCalls {
+export function paymentVaultCalls(vault: EvmAddress): KindCalls<VaultCall> {
   const item = (call: CollectCall): CollectItem => ({
     merchantKey: call.merchantKey,
     authorization: { from: call.from, to: vault, value: call.value, validAfter: call.validAfter, validBefore: call.validBefore, nonce: call.nonce },
     signature: call.signature,
   });
   return {
-    encode(calls, epoch) {
+    encode(calls, { epoch }) {
       const all = uniform(calls);
+      const call = (data: HexBytes) => ({ to: vault, data, valueWei: 0n });
       switch (all.kind) {
         case 'collect':
-          return encodeCollect(all.token, epoch, all.calls.map(item));
+          return call(encodeCollect(all.token, epoch, all.calls.map(item)));
         case 'refund':
-          return encodeRefund(all.token, epoch, all.calls);
+          return call(encodeRefund(all.token, epoch, all.calls));
         case 'settle':
-          return encodeSettle(all.token, epoch, all.call.batchKey, all.call.payouts);
+          return call(encodeSettle(all.token, epoch, all.call.batchKey, all.call.payouts));
         default:
           return unreachable(all);
       }
@@ -73,8 +75,8 @@ export function paymentVaultCalls(vault: EvmAddress): VaultCalls {
 
     revertOf(data) {
       const { name, reason } = decodeVaultRevert(data);
-      const blame = VAULT_WIDE.has(name) ? 'vault' : name === 'BatchAlreadySettled' ? 'done' : 'call';
-      return { blame, reason: numberOf(reason), name };
+      const blame = VAULT_WIDE.has(name) ? 'contract' : name === 'BatchAlreadySettled' ? 'done' : 'call';
+      return { blame, reason: IntentReason[reason], name };
     },
 
     traceOf(call) {
@@ -102,12 +104,12 @@ export function paymentVaultCalls(vault: EvmAddress): VaultCalls {
               BigInt(log.data) === call.value,
           );
           const credited = creditsOf({ vault, token: call.token }, logs).some((run) => run.merchantKey === call.merchantKey);
-          return took && credited ? { executed: true, reason: IntentReason.INTENT_REASON_UNSPECIFIED } : undefined;
+          return took && credited ? EXECUTED : undefined;
         }
         case 'refund': {
           const log = logs.find((it) => it.address === vault && it.topics[0] === REFUNDED && it.topics[1] === call.refundKey);
           const same = log?.topics[2] === call.merchantKey && log.data.slice(2, 66) === addressWord(call.to) && BigInt(`0x${log.data.slice(66, 130)}`) === call.amount;
-          return same ? { executed: true, reason: IntentReason.INTENT_REASON_UNSPECIFIED } : undefined;
+          return same ? EXECUTED : undefined;
         }
         case 'settle':
           return logs.some((it) => it.address === vault && it.topics[0] === SETTLED && it.topics[1] === call.batchKey) ? settled(call, vault, logs) : undefined;
@@ -120,19 +122,10 @@ export function paymentVaultCalls(vault: EvmAddress): VaultCalls {
 
 function settled(call: SettleCall, vault: EvmAddress, logs: readonly ReceiptLog[]): ItemResult {
   const payouts = decodeSettle(call.payouts, call.batchKey, vault, logs).map((outcome) => ({ paid: outcome.executed, reason: resultOf(outcome).reason }));
-  return { executed: true, reason: IntentReason.INTENT_REASON_UNSPECIFIED, payouts };
+  return { ...EXECUTED, payouts };
 }
 
-function resultOf(outcome: ItemOutcome): ItemResult {
-  return outcome.executed ? { executed: true, reason: IntentReason.INTENT_REASON_UNSPECIFIED } : { executed: false, reason: numberOf(outcome.reason) };
-}
-
-/** The names are the enum's own; `Extract` above keeps them in step at compile time. */
-function numberOf(reason: VaultReason): IntentReason {
-  return IntentReason[reason];
-}
-
-function uniform(calls: readonly IntentCall[]): Uniform {
+function uniform(calls: readonly VaultCall[]): Uniform {
   const [first] = calls;
   if (first?.kind === 'settle' && calls.length === 1) return { kind: 'settle', call: first, token: first.token };
   const collects = calls.flatMap((call) => (call.kind === 'collect' && call.token === first?.token ? [call] : []));

@@ -1,3 +1,4 @@
+import type { EntryPointVersion, UserOperation } from '@settlement/chain/user-operation';
 import type { Bytes32, ChainId, EvmAddress, HexBytes } from '@settlement/kernel/address';
 import type { TokenUnits } from '@settlement/kernel/money';
 import type { UnixNs, UnixSeconds } from '@settlement/kernel/time';
@@ -39,7 +40,55 @@ export interface RefundCall {
   readonly amount: TokenUnits;
 }
 
-export type IntentCall = CollectCall | SettleCall | RefundCall;
+/** Executes the payer's authorization straight to the payee. */
+export interface TransferCall {
+  readonly kind: 'transfer';
+  readonly token: EvmAddress;
+  readonly from: EvmAddress;
+  readonly to: EvmAddress;
+  readonly value: TokenUnits;
+  /** The token requires validAfter < block time < validBefore. */
+  readonly validAfter: UnixSeconds;
+  readonly validBefore: UnixSeconds;
+  readonly nonce: Bytes32;
+  readonly signature: HexBytes;
+  /** ERC-6492: an allow-listed factory that makes the payer's wallet, when it has no code yet. */
+  readonly deployment?: { readonly factory: EvmAddress; readonly factoryData: HexBytes };
+}
+
+/** Moves the owner's tokens to the payee through Permit2 and the canonical x402 proxy. */
+export interface Permit2TransferCall {
+  readonly kind: 'permit2Transfer';
+  readonly token: EvmAddress;
+  readonly owner: EvmAddress;
+  readonly to: EvmAddress;
+  readonly amount: TokenUnits;
+  /** uint256, unordered. */
+  readonly nonce: bigint;
+  /** Valid from the one to the other, both inclusive. */
+  readonly validAfter: UnixSeconds;
+  readonly deadline: UnixSeconds;
+  readonly signature: HexBytes;
+}
+
+/** Goes into `EntryPoint.handleOps`. */
+export interface UserOperationCall {
+  readonly kind: 'userOperation';
+  readonly entryPoint: EvmAddress;
+  readonly version: EntryPointVersion;
+  /** As the entry point computes it. */
+  readonly userOperationHash: Bytes32;
+  readonly operation: UserOperation;
+}
+
+/** Native currency for a lane's key. */
+export interface TopUpCall {
+  readonly kind: 'topUp';
+  readonly to: EvmAddress;
+  readonly amountWei: bigint;
+}
+
+export type IntentCall = CollectCall | SettleCall | RefundCall | TransferCall | Permit2TransferCall | UserOperationCall | TopUpCall;
 
 /** One thing to be executed exactly once on one chain, checked and typed. */
 export interface Intent {
@@ -50,6 +99,8 @@ export interface Intent {
   readonly screeningId: string;
   readonly sponsorId: string;
   readonly reservationId: string;
+  /** Most that a unit of gas may cost for it; absent is the chain's ceiling. Wei. */
+  readonly feePerGasWeiMax?: bigint;
   readonly call: IntentCall;
 }
 

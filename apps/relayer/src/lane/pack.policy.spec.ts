@@ -9,7 +9,22 @@ import { gasLimitOf, pack, TRANSACTION_GAS_MAX, type GasModel, type PackLimits }
 
 const NOW_S = 1_800_000_000n;
 const NOW = { nowNs: secondsToNs(NOW_S), chainTimeS: NOW_S };
-const GAS: GasModel = { collectBase: 260_000n, collectItem: 158_000n, settleBase: 260_000n, settleItem: 82_000n, refundBase: 260_000n, refundItem: 115_000n };
+const GAS: GasModel = {
+  collectBase: 260_000n,
+  collectItem: 158_000n,
+  settleBase: 260_000n,
+  settleItem: 82_000n,
+  refundBase: 260_000n,
+  refundItem: 115_000n,
+  transferBase: 270_000n,
+  transferItem: 168_000n,
+  deploymentItem: 813_000n,
+  permit2Base: 330_000n,
+  permit2Item: 225_000n,
+  userOperationBase: 80_000n,
+  userOperationItem: 75_000n,
+  topUp: 21_000n,
+};
 const LIMITS: PackLimits = { gas: GAS, itemsMax: 100, waitMs: 250, expiryMarginS: 6n };
 const USDC = '0x00000000000000000000000000000000000000c1' as EvmAddress;
 const EURC = '0x00000000000000000000000000000000000000c2' as EvmAddress;
@@ -39,6 +54,56 @@ const collect = (id: string, options: { ageMs?: number; merchant?: number; token
 const settle = (id: string, payouts = 2): AcceptedIntent =>
   accepted(id, { kind: 'settle', token: USDC, batchKey: key(9), payouts: Array.from({ length: payouts }, (_, i) => ({ payoutId: `${id}-${i}`, merchantKey: key(i), to: USDC, amount: 1n as TokenUnits })) }, 0);
 const refund = (id: string, ageMs = 300): AcceptedIntent => accepted(id, { kind: 'refund', token: USDC, refundKey: key(7), merchantKey: key(1), to: USDC, amount: 1n as TokenUnits }, ageMs);
+
+interface When {
+  readonly ageMs?: number;
+}
+const transfer = (id: string, { ageMs = 300, factoryData }: When & { factoryData?: string } = {}): AcceptedIntent =>
+  accepted(
+    id,
+    {
+      kind: 'transfer',
+      token: USDC,
+      from: USDC,
+      to: EURC,
+      value: 1n as TokenUnits,
+      validAfter: 0n as UnixSeconds,
+      validBefore: (NOW_S + 3_600n) as UnixSeconds,
+      nonce: key(1),
+      signature: '0x00' as HexBytes,
+      ...(factoryData === undefined ? {} : { deployment: { factory: USDC, factoryData: factoryData as HexBytes } }),
+    },
+    ageMs,
+  );
+const permit2 = (id: string, { ageMs = 300, after = 0n, deadline = NOW_S + 3_600n }: When & { after?: bigint; deadline?: bigint } = {}): AcceptedIntent =>
+  accepted(id, { kind: 'permit2Transfer', token: USDC, owner: USDC, to: EURC, amount: 1n as TokenUnits, nonce: 1n, validAfter: after as UnixSeconds, deadline: deadline as UnixSeconds, signature: '0x00' as HexBytes }, ageMs);
+const operation = (id: string, { ageMs = 300, nonce = 0n, sender = 1, callGas = 100_000n }: When & { nonce?: bigint; sender?: number; callGas?: bigint } = {}): AcceptedIntent =>
+  accepted(
+    id,
+    {
+      kind: 'userOperation',
+      entryPoint: EURC,
+      version: '0.8',
+      userOperationHash: key(nonce === 0n ? 1 : 2),
+      operation: {
+        sender: `0x${sender.toString(16).padStart(40, '0')}` as EvmAddress,
+        nonce,
+        factoryData: '0x' as HexBytes,
+        callData: '0x' as HexBytes,
+        callGasLimit: callGas,
+        verificationGasLimit: 100_000n,
+        preVerificationGas: 50_000n,
+        feePerGasWeiMax: 1n,
+        priorityFeePerGasWeiMax: 1n,
+        paymasterVerificationGasLimit: 0n,
+        paymasterPostOpGasLimit: 0n,
+        paymasterData: '0x' as HexBytes,
+        signature: '0x00' as HexBytes,
+      },
+    },
+    ageMs,
+  );
+const topUp = (id: string): AcceptedIntent => accepted(id, { kind: 'topUp', to: USDC, amountWei: 1n }, 0);
 
 const idsOf = (items: readonly AcceptedIntent[]): string[] => items.map((it) => it.intent.intentId);
 
@@ -102,6 +167,42 @@ describe('packing', () => {
     expect(packs.map((it) => it.intents.length)).toEqual([83, 17]);
   });
 
+  it('never lets two calls of different contracts share a transaction, and lets the group that waits longest go first', () => {
+    const waiting = [collect('c', { ageMs: 300 }), transfer('t', { ageMs: 900 }), permit2('p', { ageMs: 500 }), operation('o', { ageMs: 700 }), topUp('u'), refund('r'), settle('s')];
+    const { packs } = pack(waiting, 8, NOW, LIMITS);
+    expect(packs.map((it) => idsOf(it.intents))).toEqual([['s'], ['u'], ['r'], ['t'], ['o'], ['p'], ['c']]);
+    expect(pack(waiting, 4, NOW, LIMITS).packs.map((it) => idsOf(it.intents))).toEqual([['s'], ['u'], ['r'], ['t']]);
+  });
+
+  it('gives a transfer that deploys its payer\'s wallet the gas for it', () => {
+    const plain = gasLimitOf([transfer('t').intent.call], GAS);
+    const deploying = gasLimitOf([transfer('t', { factoryData: `0x${'00'.repeat(100)}` }).intent.call], GAS);
+    expect(deploying - plain).toBe(813_000n + 100n * 40n);
+    // Twenty of them do not fit into one transaction.
+    const twenty = Array.from({ length: 20 }, (_, i) => transfer(`t${i}`, { factoryData: '0x00' }));
+    expect(pack(twenty, 8, NOW, LIMITS).packs.map((it) => it.intents.length)).toEqual([16, 4]);
+  });
+
+  it('ends a permit after its deadline and an authorization at its end', () => {
+    const { packs, expired } = pack([permit2('over', { deadline: NOW_S + 5n }), permit2('just', { deadline: NOW_S + 6n }), permit2('now', { after: NOW_S }), permit2('early', { after: NOW_S + 1n })], 8, NOW, LIMITS);
+    expect(idsOf(expired)).toEqual(['over']);
+    expect(packs.flatMap((it) => idsOf(it.intents)).sort()).toEqual(['just', 'now']);
+  });
+
+  it('bundles one operation of each sender and nonce key, the lowest nonce first', () => {
+    const waiting = [operation('a2', { nonce: 2n, ageMs: 900 }), operation('a1', { nonce: 1n }), operation('a-other-key', { nonce: (7n << 64n) + 5n }), operation('b9', { nonce: 9n, sender: 2 })];
+    const { packs } = pack(waiting, 8, NOW, LIMITS);
+    expect(packs).toHaveLength(1);
+    expect(idsOf(packs[0]?.intents ?? []).sort()).toEqual(['a-other-key', 'a1', 'b9']);
+  });
+
+  it('splits a bundle whose stated gas, with what EIP-150 keeps back, exceeds a transaction', () => {
+    const heavy = Array.from({ length: 5 }, (_, i) => operation(`o${i}`, { sender: i + 1, callGas: 5_000_000n }));
+    const { packs } = pack(heavy, 8, NOW, LIMITS);
+    expect(packs.map((it) => it.intents.length)).toEqual([3, 2]);
+    for (const it of packs) expect(it.gasLimit > BigInt(it.intents.length) * 5_079_365n && it.gasLimit <= TRANSACTION_GAS_MAX).toBe(true);
+  });
+
   it('never packs an intent twice, never more than the slots, never above the limits, and nothing that is expired', () => {
     const some = fc.record({ ageMs: fc.nat(2_000), merchant: fc.nat(5), kind: fc.constantFrom('collect', 'settle', 'refund'), before: fc.integer({ min: -20, max: 100 }) });
     fc.assert(
@@ -116,7 +217,7 @@ describe('packing', () => {
         for (const it of packs) {
           expect(it.intents.length).toBeLessThanOrEqual(itemsMax);
           expect(it.gasLimit).toBeLessThanOrEqual(TRANSACTION_GAS_MAX);
-          expect(new Set(it.intents.map(({ intent }) => `${intent.call.kind} ${intent.call.token}`)).size).toBe(1);
+          expect(new Set(it.intents.map(({ intent }) => `${intent.call.kind} ${'token' in intent.call ? intent.call.token : ''}`)).size).toBe(1);
           for (const { intent } of it.intents) if (intent.call.kind === 'collect') expect(intent.call.validBefore > NOW_S + 6n).toBe(true);
         }
       }),

@@ -31,6 +31,8 @@ export interface CallRequest {
   readonly to: EvmAddress;
   readonly data: HexBytes;
   readonly gas: bigint;
+  /** Native currency that it carries; absent is none. */
+  readonly valueWei?: bigint;
 }
 
 /**
@@ -44,6 +46,10 @@ export interface ChainReader {
   blockHashes(numbers: readonly bigint[]): Promise<ReadonlyMap<bigint, string | undefined>>;
   /** Mined transactions of this key, from the latest block, never from the pending one. */
   transactionCount(address: EvmAddress): Promise<bigint>;
+  /** The same as of a block. Final only if the block is. */
+  transactionCountAt(address: EvmAddress, blockNumber: bigint): Promise<bigint>;
+  /** The block that consensus calls final or safe; `undefined` while the node names none. */
+  taggedHeight(tag: 'finalized' | 'safe'): Promise<bigint | undefined>;
   balanceWei(address: EvmAddress): Promise<bigint>;
   /** `undefined`: not mined. */
   receipts(hashes: readonly string[]): Promise<ReadonlyMap<string, Receipt | undefined>>;

@@ -12,15 +12,26 @@ export interface ItemResult {
   readonly reason: IntentReason;
   /** For a settle intent: each payout in the order of the batch. */
   readonly payouts?: readonly { readonly paid: boolean; readonly reason: IntentReason }[];
+  /** What this one cost, where the chain itself says so (a user operation); else its share of the transaction counts. */
+  readonly costWei?: bigint;
+  /** The transaction that executed it, where that was another one. */
+  readonly executedByTransactionHash?: string;
 }
 
 const KINDS: Readonly<Record<IntentCall['kind'], IntentKind>> = {
   collect: IntentKind.INTENT_KIND_COLLECT,
   settle: IntentKind.INTENT_KIND_SETTLE,
   refund: IntentKind.INTENT_KIND_REFUND,
+  transfer: IntentKind.INTENT_KIND_TRANSFER,
+  permit2Transfer: IntentKind.INTENT_KIND_PERMIT2_TRANSFER,
+  userOperation: IntentKind.INTENT_KIND_USER_OPERATION,
+  topUp: IntentKind.INTENT_KIND_TOP_UP,
 };
 
-/** One outcome for each intent, in order, the transaction's cost split among them exactly. */
+/**
+ * One outcome for each intent, in order, the transaction's cost split among them exactly. User operations are the exception: the
+ * entry point charges each for what it used and pays the sum to the key, so their own figures count.
+ */
 export function outcomesOf(intents: readonly AcceptedIntent[], results: readonly ItemResult[], costWei: bigint): IntentOutcome[] {
   if (intents.length !== results.length) {
     throw new InvariantViolated('OUTCOMES', 'the logs of a transaction do not answer each of its intents', { intents: intents.length, results: results.length });
@@ -36,9 +47,9 @@ export function outcomesOf(intents: readonly AcceptedIntent[], results: readonly
       reason: result.executed ? IntentReason.INTENT_REASON_UNSPECIFIED : result.reason,
       sponsorId: intent.sponsorId,
       reservationId: intent.reservationId,
-      costWei: (costs[index] ?? 0n).toString(),
+      costWei: (result.costWei ?? costs[index] ?? 0n).toString(),
       payouts: payoutsOf(intent.call, result),
-      executedByTransactionHash: '',
+      executedByTransactionHash: result.executedByTransactionHash ?? '',
     };
   });
 }
@@ -47,6 +58,10 @@ function payoutsOf(call: IntentCall, result: ItemResult): PayoutOutcome[] {
   switch (call.kind) {
     case 'collect':
     case 'refund':
+    case 'transfer':
+    case 'permit2Transfer':
+    case 'userOperation':
+    case 'topUp':
       return [];
     case 'settle':
       return call.payouts.map((payout, index) => {
