@@ -10,8 +10,17 @@ const privateKey = z.string().regex(/^0x[0-9a-fA-F]{64}$/, 'expected a private k
 const relayerSchema = z.object({
   ...serviceVariables,
   CHAINS: chainsVariable,
-  /** JSON array of private keys; a key is one lane on each chain. The first is used until lanes are shared out. */
+  /** JSON array of private keys; each is one lane on each chain, and the processes share them out. */
   RELAYER_KEYS: jsonVariable(z.array(privateKey).min(1)),
+  /**
+   * Names this process among those that share the lanes; drawn at random unless given. A process that is started again under
+   * its own name need not wait for its leases to run out; two that live at once must not have the same.
+   */
+  INSTANCE_ID: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/).optional(),
+  /** A lane whose owner has not renewed its lease for this long goes to another process. */
+  LANE_LEASE_MS: positiveInteger.min(500).max(120_000).default(6_000),
+  /** What another process was expected to take is anybody's after this. */
+  AFFINITY_GRACE_MS: positiveInteger.max(60_000).default(1_000),
   /** Transactions of one lane that are broadcast and not yet mined. Geth drops what is more than 16 deep in its queue under load. */
   LANE_IN_FLIGHT_MAX: positiveInteger.max(64).default(8),
   /** Collects of one transaction; EIP-7825 leaves room for about 150. */

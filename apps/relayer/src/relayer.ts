@@ -2,6 +2,7 @@ import { migrate } from '@settlement/event-store/migrate';
 import type { RecordedEvent } from '@settlement/event-store/event';
 import type { EventStore } from '@settlement/event-store/port';
 import { eip155Number } from '@settlement/kernel/address';
+import { InvariantViolated } from '@settlement/kernel/errors';
 import type { Randomness } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
@@ -10,28 +11,29 @@ import { IntentState, type IntentStatus } from '@settlement/proto/relayer/v1/rel
 import type { Pool } from 'pg';
 import { KillAtPoint } from './adapters/crash-points';
 import { chainEndpoints } from './adapters/rpc/chain-endpoints';
+import { laneDatabases, type LaneDatabases } from './adapters/lane-databases';
 import { RELAYER_MIGRATIONS } from './adapters/migrations';
-import { paymentVaultCalls } from './adapters/payment-vault-calls';
+import { contractCalls } from './adapters/contract-calls';
+import { PostgresLaneLeases } from './adapters/postgres-lane-leases';
 import { PostgresLaneLog } from './adapters/postgres-lane-log';
 import { recordedLookups } from './adapters/recorded-lookups';
 import { Secp256k1Signer } from './adapters/secp256k1-signer';
-import { SoleOwnership } from './adapters/sole-ownership';
+import { WorkFollower } from './adapters/work-follower';
 import { WorkProjection } from './adapters/work-projection';
 import { WorkState } from './adapters/work-state';
 import type { RelayerConfig } from './config';
 import { IntentSubmission } from './intent/intent-submission';
 import { recordedStatus, type RelayerQueries } from './intent/relayer.grpc';
-import { acceptedOf, admissionChain, chainHealth, describe, inFlightStatus, restore, type ChainLanes } from './lane/chain-lanes';
+import { acceptedOf, admissionChain, chainHealth, describe, restoreLane, type ChainLanes } from './lane/chain-lanes';
 import { GAS_MODEL, SETTLE_PAYOUTS_MAX } from './lane/gas-model';
 import { IntentQueue } from './lane/intent-queue';
 import { LaneBook } from './lane/lane-book';
+import { LaneKeeper } from './lane/lane-keeper';
 import { LaneRunner } from './lane/lane-runner';
+import { ChainShare } from './lane/lane-share';
+import { OpenWork } from './lane/open-work';
 import type { EndpointMetrics } from './ports/endpoint-metrics';
 import type { RelayerMetrics } from './ports/relayer-metrics';
-
-/** Signals are hints that may be lost. Milliseconds. */
-const AWAIT_LOOK_MS = 1_000;
-const AWAIT_PAUSE_MS = 25;
 
 export interface RelayerParts {
   readonly config: RelayerConfig;
@@ -52,25 +54,50 @@ export class Relayer {
   readonly #chains: readonly ChainLanes[];
   readonly #state: WorkState;
   readonly #projection: WorkProjection;
+  readonly #work: OpenWork;
+  readonly #follower: WorkFollower;
+  readonly #keeper: LaneKeeper;
+  readonly #databases: LaneDatabases;
+  /** Names this process among those that share the lanes. */
+  readonly #owner: string;
+  /** Lanes that this process holds. */
+  readonly #running = new Map<string, LaneRunner>();
+  readonly #starts = new Map<string, () => LaneRunner>();
   readonly #stop = new AbortController();
 
   constructor(parts: RelayerParts) {
     this.#parts = parts;
-    const { config, store, clock, database, logger } = parts;
+    const { config, store, clock, database, logger, randomness } = parts;
+    const instance = Buffer.from(randomness.bytes(8)).toString('hex');
+    this.#owner = config.INSTANCE_ID ?? `relayer-${instance}`;
     this.#state = new WorkState(database);
+    this.#databases = laneDatabases(store, config.PARTITION_MAP);
     const admissionChains = config.CHAINS.map(admissionChain);
-    this.#chains = config.CHAINS.map((chain) => this.#lanesOf(chain));
-    this.#projection = new WorkProjection({
+    this.#projection = new WorkProjection({ store, database });
+    this.#work = new OpenWork({
+      typed: (recorded) => acceptedOf(recorded, admissionChains),
+      queueOf: (chainId) => this.#chains.find(({ chain }) => chain.chainId === chainId)?.queue,
+      unreadable: (recorded, error) => logger.error({ err: error, intentId: recorded.request.intentId }, 'an accepted intent fits no configured chain or token: another process must execute it'),
+    });
+    this.#follower = new WorkFollower({
       store,
-      database,
       clock,
-      accepted: (recorded) => {
-        for (const it of recorded) {
-          const accepted = acceptedOf(it, admissionChains);
-          this.#chains.find(({ chain }) => chain.chainId === accepted.intent.chainId)?.queue.add(accepted);
-        }
-      },
+      apply: (events) => this.#work.apply(events),
+      absorb: (partition, events) => this.#projection.absorb(partition, events),
       failed: (error) => logger.warn({ err: error }, 'working state is behind the log: trying again'),
+    });
+    this.#chains = config.CHAINS.map((chain) => this.#lanesOf(chain, instance));
+    const leases = new PostgresLaneLeases({ store, databases: this.#databases, clock, leaseMs: config.LANE_LEASE_MS });
+    this.#keeper = new LaneKeeper({
+      owner: this.#owner,
+      leases,
+      replicas: leases,
+      clock,
+      logger,
+      leaseMs: config.LANE_LEASE_MS,
+      chains: this.#chains.map(({ laneIds }) => laneIds),
+      start: (laneId) => this.#startLane(laneId),
+      released: (laneId) => this.#running.delete(laneId),
     });
     this.submission = new IntentSubmission({
       store,
@@ -94,31 +121,43 @@ export class Relayer {
     const databases = [config.DATABASE_URL, ...(config.PARTITION_MAP ?? []).map(({ url }) => url)];
     for (const url of new Set(databases)) await migrate(url, 'relayer', RELAYER_MIGRATIONS);
     await this.#projection.catchUp();
-    for (const it of this.#chains) await restore(it, this.#state, store, config.CHAINS.map(admissionChain));
-    this.#projection.follow();
+    const snapshot = await this.#state.snapshot();
+    this.#work.restore(snapshot);
+    for (const events of (await this.#parts.store.readStreams(snapshot.transactions.map((it) => it.streamId))).values()) this.#work.remember(events);
+    this.#follower.follow(snapshot.positions);
+    this.#keeper.start();
     for (const it of this.#chains) {
-      for (const lane of it.lanes) lane.start();
-      health.register(`chain ${it.chain.chainId}`, () => chainHealth(it, eip155Number(it.chain.chainId), config.KEY_BALANCE_WEI_MIN));
+      const held = (laneId: string): boolean => this.#keeper.rows.some((row) => row.laneId === laneId && row.owner !== '' && !row.expired);
+      health.register(`chain ${it.chain.chainId}`, () => chainHealth(it, held, eip155Number(it.chain.chainId), config.KEY_BALANCE_WEI_MIN));
     }
   }
 
-  /** Lanes first, so that what they record is still projected; what is left in flight is on record. */
+  /** Lanes first, so that what they record is still read; what is left in flight is on record, and their leases are free. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    await Promise.all(this.#chains.flatMap(({ lanes }) => lanes.map((lane) => lane.stop())));
-    await this.#projection.stop();
+    await this.#keeper.stop();
+    await this.#follower.stop();
   }
 
-  #lanesOf(chain: RelayerConfig['CHAINS'][number]): ChainLanes {
-    const { config, store, clock, randomness, logger, metrics } = this.#parts;
+  #startLane(laneId: string): LaneRunner {
+    const start = this.#starts.get(laneId);
+    if (start === undefined) throw new InvariantViolated('LANE_UNKNOWN', 'a lane was acquired that is not configured', { laneId });
+    const lane = start();
+    this.#running.set(laneId, lane);
+    lane.start();
+    return lane;
+  }
+
+  #lanesOf(chain: RelayerConfig['CHAINS'][number], instance: string): ChainLanes {
+    const { config, store, clock, logger, metrics } = this.#parts;
     const endpoints = chainEndpoints(chain, { timeoutMs: config.RPC_TIMEOUT_MS, clock, logger, metrics });
     const endpoint = endpoints.chain;
     this.#parts.health.register(`endpoints ${chain.chainId}`, () => Promise.resolve(endpoints.health()));
     const queue = new IntentQueue();
-    const instance = Buffer.from(randomness.bytes(8)).toString('hex');
     const log = new PostgresLaneLog({
       store,
-      plansShareCommit: config.PARTITION_MAP === undefined,
+      databases: this.#databases,
+      leaseMs: config.LANE_LEASE_MS,
       clock,
       signal: this.#stop.signal,
       repeating: (error) => {
@@ -126,13 +165,16 @@ export class Relayer {
         logger.warn({ err: error }, 'a record is not known to stand: repeating it');
       },
     });
-    // One key, one lane; the others wait for leases, which share lanes out among processes.
-    const lanes = config.RELAYER_KEYS.slice(0, 1).map((key) => {
-      const signer = new Secp256k1Signer(key);
-      return new LaneRunner({
+    const signers = config.RELAYER_KEYS.map((key) => new Secp256k1Signer(key));
+    const laneIds = signers.map(({ address }) => new LaneBook(chain.chainId, address).laneId);
+    const ofThisChain = new Set(laneIds);
+    const share = new ChainShare({ owner: this.#owner, owners: () => this.#keeper.owners(ofThisChain), clock, graceMs: config.AFFINITY_GRACE_MS });
+    for (const signer of signers) {
+      const start = (): LaneRunner => {
+        const book = new LaneBook(chain.chainId, signer.address);
+        return new LaneRunner({
         settings: {
           eip155: eip155Number(chain.chainId),
-          vaultAddress: chain.vaultAddress,
           finalityDepth: BigInt(chain.finalityDepth),
           epoch: config.EPOCH,
           inFlightMax: config.LANE_IN_FLIGHT_MAX,
@@ -141,53 +183,57 @@ export class Relayer {
           pollMs: config.POLL_MS ?? Math.min(1_000, Math.max(50, Math.floor(chain.blockTimeMs / 4))),
           rebroadcastMs: Math.max(config.REBROADCAST_MS, 2 * chain.blockTimeMs),
         },
-        book: new LaneBook(chain.chainId, signer.address),
+        book,
         queue,
         log,
         signer,
         broadcaster: endpoint,
         reader: endpoint,
-        vault: paymentVaultCalls(chain.vaultAddress),
-        ownership: new SoleOwnership(config.EPOCH),
-        lookups: recordedLookups(this.#state),
+        calls: contractCalls(chain),
+        ownership: this.#keeper,
+        lookups: recordedLookups(this.#state, this.#work),
+        share,
         crash: new KillAtPoint(config.CRASH_AT),
         clock,
         logger,
         metrics,
         instance,
-      });
-    });
-    return { chain, reader: endpoint, queue, lanes };
+        }, () => restoreLane(book, this.#work, log, () => this.#follower.catchUp()));
+      };
+      this.#starts.set(new LaneBook(chain.chainId, signer.address).laneId, start);
+    }
+    return { chain, reader: endpoint, queue, laneIds, lanes: () => laneIds.flatMap((laneId) => this.#running.get(laneId) ?? []) };
   }
 
-  /** Looks again whenever the log has advanced; whoever executes an intent, its end is an event. */
+  /** Looks again whenever this process has read something new; whoever executes an intent, its end is in the log. */
   async #awaitIntents(intentIds: readonly string[], state: IntentState, timeoutMs: number, signal: AbortSignal): Promise<IntentStatus[]> {
-    const { clock, store } = this.#parts;
+    const { clock } = this.#parts;
     const endMs = clock.monotonicMs() + timeoutMs;
     let wake: (() => void) | undefined;
-    const unsubscribe = store.onAdvance(() => wake?.());
+    const unsubscribe = this.#work.onChange(() => wake?.());
     try {
       for (;;) {
-        const advanced = new Promise<void>((resolve) => (wake = resolve));
-        const statuses = await this.#intents(intentIds);
+        const changed = new Promise<void>((resolve) => (wake = resolve));
+        // Memory first: it knows of whatever is open or has just ended.
+        const known = intentIds.map((intentId) => this.#work.status(intentId));
+        const statuses = known.every((it) => it !== undefined) ? known : await this.#intents(intentIds);
         const leftMs = endMs - clock.monotonicMs();
-        if (leftMs <= 0 || signal.aborted || statuses.every((it) => hasReached(it, state))) return statuses;
-        await Promise.race([advanced, clock.sleep(Math.min(leftMs, AWAIT_LOOK_MS), signal)]);
-        // Many small appends are one look.
-        await clock.sleep(Math.min(Math.max(0, endMs - clock.monotonicMs()), AWAIT_PAUSE_MS), signal);
+        if (leftMs <= 0 || signal.aborted || statuses.every((it) => hasReached(it, state))) return this.#intents(intentIds);
+        await Promise.race([changed, clock.sleep(leftMs, signal)]);
       }
     } finally {
       unsubscribe();
     }
   }
 
-  /** Memory for what is in flight, the tables for what has ended, and the log for what the tables do not show yet. */
+  /** Memory for what is open or has just ended, the tables for what ended earlier, and the log for what neither shows yet. */
   async #intents(intentIds: readonly string[]): Promise<IntentStatus[]> {
-    const inFlight = inFlightStatus(this.#chains, new Set(intentIds));
-    const rows = await this.#state.intents(intentIds.filter((intentId) => !inFlight.has(intentId)));
-    const missing = intentIds.filter((intentId) => !inFlight.has(intentId) && !rows.has(intentId));
+    const open = new Map(intentIds.flatMap((intentId) => [[intentId, this.#work.status(intentId)] as const]));
+    const others = intentIds.filter((intentId) => open.get(intentId) === undefined);
+    const rows = others.length === 0 ? new Map<string, IntentStatus>() : await this.#state.intents(others);
+    const missing = others.filter((intentId) => !rows.has(intentId));
     const streams = missing.length === 0 ? new Map<string, readonly RecordedEvent[]>() : await this.#parts.store.readStreams(missing.map((intentId) => `intent-${intentId}`));
-    return intentIds.map((intentId) => inFlight.get(intentId) ?? rows.get(intentId) ?? recordedStatus(intentId, streams.get(`intent-${intentId}`) ?? []));
+    return intentIds.map((intentId) => open.get(intentId) ?? rows.get(intentId) ?? recordedStatus(intentId, streams.get(`intent-${intentId}`) ?? []));
   }
 }
 

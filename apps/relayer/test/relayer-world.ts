@@ -76,6 +76,7 @@ export async function startWorld(options: { databases: readonly string[]; payers
         },
       ]),
       RELAYER_KEYS: JSON.stringify([DEV_RELAYER_KEY]),
+      INSTANCE_ID: 'relayer-test',
       LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
     }),
     collect({ payer, intentId, merchant = 1, value = 1_000_000n, validBeforeS, validAfterS = 0n, nonce = randomKey32() }) {

@@ -72,7 +72,12 @@ export class GroupCommit {
     private readonly onCommitted: (heads: ReadonlyMap<number, bigint>) => void,
   ) {
     // A lock wait that outlives the callers is ended by the server before they give up, so that they hear a precise not-done.
-    const config = connectionConfig(url, `settlement-${writer.source}-append`, { ...ALWAYS_BY_KEY, lock_timeout: String(Math.ceil(limits.giveUpAfterMs * 0.8)) });
+    const config = connectionConfig(url, `settlement-${writer.source}-append`, {
+      ...ALWAYS_BY_KEY,
+      lock_timeout: String(Math.ceil(limits.giveUpAfterMs * 0.8)),
+      // A process that stands still between its locks and its COMMIT must not stop the partition's other writers for long.
+      idle_in_transaction_session_timeout: '10000',
+    });
     this.lanes = Array.from({ length: limits.lanesMax }, () => new Lane(config, this.heads));
   }
 

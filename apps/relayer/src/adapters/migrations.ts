@@ -52,4 +52,50 @@ CREATE TABLE relayer.intent_claim (
 );
 `,
   },
+  {
+    version: 2,
+    name: 'relayer-lanes',
+    sql: `
+-- Who may use a lane, until when by this database's clock. In the database that holds the lane's stream.
+CREATE TABLE relayer.lane_lease (
+  lane_id       text PRIMARY KEY COLLATE "C",
+  -- Empty when released.
+  owner         text NOT NULL,
+  fencing_token bigint NOT NULL,
+  expires_at    timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+-- The token of the last acquisition, in every database that holds partitions: each record of a lane is checked against it in
+-- its own transaction. Apart from the lease, so that renewals never wait for appends.
+CREATE TABLE relayer.lane_fence (
+  lane_id       text PRIMARY KEY COLLATE "C",
+  fencing_token bigint NOT NULL
+);
+
+CREATE TABLE relayer.replica (
+  owner      text PRIMARY KEY,
+  expires_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+`,
+  },
+  {
+    version: 3,
+    name: 'relayer-spend',
+    sql: `
+-- Gas money: what a transaction can cost at most while it is open, and what it did cost. Ceilings of the hour are sums of these.
+ALTER TABLE relayer.transaction
+  ADD COLUMN gas_limit       bigint NOT NULL DEFAULT 0,
+  ADD COLUMN cost_wei_max    numeric(40) NOT NULL DEFAULT 0,
+  ADD COLUMN cost_wei        numeric(40) NOT NULL DEFAULT 0,
+  ADD COLUMN finalized_at_ns bigint NOT NULL DEFAULT 0,
+  ADD COLUMN no_op_attempts  integer[] NOT NULL DEFAULT '{}';
+CREATE INDEX transaction_spent ON relayer.transaction (chain_id, finalized_at_ns) WHERE NOT open;
+
+-- Intents that somebody wants not to be executed any more. A wish, not a fact: the lane that holds the intent answers with one.
+CREATE TABLE relayer.cancel_request (
+  intent_id       text PRIMARY KEY COLLATE "C",
+  requested_at_ns bigint NOT NULL
+);
+`,
+  },
 ];

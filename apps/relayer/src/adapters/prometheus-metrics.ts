@@ -21,9 +21,17 @@ export function prometheusMetrics(registry: Registry): RelayerMetrics & Endpoint
   const intents = new Counter({ name: 'settlement_relayer_intents_final_total', help: 'Intents of final transactions', labelNames: ['chain', 'kind', 'outcome'], registers });
   const gas = new Counter({ name: 'settlement_relayer_gas_used_total', help: 'Gas of final transactions', labelNames: ['chain', 'kind'], registers });
   const unknown = new Counter({ name: 'settlement_relayer_unknown_outcomes_total', help: 'Effects whose outcome had to be found out', labelNames: ['what'], registers });
-  const reorgs = new Counter({ name: 'settlement_relayer_reorged_transactions_total', help: 'Transactions whose block ceased to be canonical', labelNames: ['chain'], registers });
+  const reorgs = new Counter({ name: 'settlement_relayer_reorged_transactions_total', help: 'Transactions whose block ceased to be canonical, by the depth that it had', labelNames: ['chain', 'depth'], registers });
+  const violated = new Counter({ name: 'settlement_relayer_finality_violations_total', help: 'Final transactions whose block ceased to be canonical', labelNames: ['chain'], registers });
+  const displaced = new Counter({ name: 'settlement_relayer_displaced_transactions_total', help: 'Nonces used at final depth by bytes that this log never signed', labelNames: ['chain'], registers });
+  const replaced = new Counter({ name: 'settlement_relayer_replacements_total', help: 'Further attempts at a nonce, by kind', labelNames: ['chain', 'kind'], registers });
+  const unanswered = new Gauge({ name: 'settlement_relayer_unknown_broadcasts', help: 'Sent bytes whose fate nobody has told yet', labelNames: ['chain', 'key'], registers });
+  const unansweredAge = new Gauge({ name: 'settlement_relayer_unknown_broadcast_oldest_seconds', help: 'Age of the oldest of them', labelNames: ['chain', 'key'], registers });
+  const ceilings = new Counter({ name: 'settlement_relayer_fee_ceiling_waits_total', help: 'Steps at which a fee ceiling made something wait', labelNames: ['chain', 'what'], registers });
+  const attempts = new Histogram({ name: 'settlement_relayer_attempts', help: 'Signed versions of a final nonce', labelNames: ['chain'], buckets: [1, 2, 3, 4, 6, 8, 12, 16], registers });
   const reverts = new Counter({ name: 'settlement_relayer_reverted_transactions_total', help: 'Transactions that reverted as a whole', labelNames: ['chain'], registers });
   const expired = new Counter({ name: 'settlement_relayer_expired_intents_total', help: 'Intents given up before signing', labelNames: ['chain'], registers });
+  const contested = new Counter({ name: 'settlement_relayer_contested_intents_total', help: 'Intents that another lane had claimed first', labelNames: ['chain'], registers });
   const endpoints = new Gauge({ name: 'settlement_relayer_rpc_endpoint_state', help: '1 for the state that an RPC endpoint is in: closed is in use, open is left out', labelNames: ['chain', 'endpoint', 'state'], registers });
   const disagreements = new Counter({ name: 'settlement_relayer_rpc_disagreements_total', help: 'Answers of an RPC endpoint that a quorum of the others contradicts', labelNames: ['chain', 'endpoint', 'what'], registers });
   return {
@@ -47,8 +55,18 @@ export function prometheusMetrics(registry: Registry): RelayerMetrics & Endpoint
       gas.inc({ chain, kind }, Number(gasUsed));
     },
     unknownOutcome: (what) => unknown.inc({ what }),
-    reorged: (chain) => reorgs.inc({ chain }),
+    reorged: (chain, depth) => reorgs.inc({ chain, depth: depth < 10 ? String(depth) : '10+' }),
+    finalityViolated: (chain) => violated.inc({ chain }),
+    displaced: (chain) => displaced.inc({ chain }),
+    replaced: (chain, kind) => replaced.inc({ chain, kind }),
+    unknown(chain, key, count, oldestAgeMs) {
+      unanswered.set({ chain, key }, count);
+      unansweredAge.set({ chain, key }, oldestAgeMs / 1_000);
+    },
+    feeCeiling: (chain, what) => ceilings.inc({ chain, what }),
+    attempts: (chain, count) => attempts.observe({ chain }, count),
     reverted: (chain) => reverts.inc({ chain }),
     expired: (chain, count) => expired.inc({ chain }, count),
+    contested: (chain, count) => contested.inc({ chain }, count),
   };
 }

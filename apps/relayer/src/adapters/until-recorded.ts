@@ -33,11 +33,11 @@ export async function untilRecorded<T>({ clock, signal, repeating }: PatienceOpt
 
 /**
  * What repeating may mend. A statement that fails because the server goes down (SQLSTATE classes 08, 53, 57, and 40 for a lost
- * race) comes as the driver's own error and leaves nothing behind, since its transaction never reached COMMIT.
+ * race, 25P03 for a process that stood still too long) comes as the driver's own error and leaves nothing behind, since its transaction never reached COMMIT.
  */
 function troubleOf(error: unknown): OperationalError | undefined {
   if (error instanceof OperationalError) return error;
   if (error instanceof InvariantViolated || error instanceof LaneLost || error instanceof FenceLost) return undefined;
   const state = sqlState(error);
-  return state !== undefined && /^(?:08|40|53|57)/.test(state) ? new OperationalError('DATABASE_TROUBLE', 'the database ended the statement', 'not-done', { cause: error }) : undefined;
+  return state !== undefined && /^(?:08|40|53|57|25P03)/.test(state) ? new OperationalError('DATABASE_TROUBLE', 'the database ended the statement', 'not-done', { cause: error }) : undefined;
 }

@@ -1,27 +1,13 @@
 import type { RecordedEvent } from '@settlement/event-store/event';
 import type { EventStore } from '@settlement/event-store/port';
 import { FeedGap } from '@settlement/event-store/errors';
-import { OperationalError } from '@settlement/kernel/errors';
-import type { Clock } from '@settlement/kernel/time';
+import { ReplacementKind } from '@settlement/proto/relayer/v1/events';
 import { IntentState, SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import type { Pool, PoolClient } from 'pg';
+import type { RecordedIntent } from '../lane/open-work';
 import { relayerCodec } from '../relayer.codec';
+import { NO_OP_GAS } from '../transaction/attempt';
 import { transactionStreamOf } from '../transaction/transaction.decider';
-
-/** An intent that waits for a transaction, as recorded. */
-export interface RecordedIntent {
-  readonly request: SubmitRequest;
-  readonly acceptedAtNs: bigint;
-  readonly traceparent: string;
-}
-
-export interface OpenTransactionRow {
-  readonly transactionId: string;
-  readonly streamId: string;
-  readonly keyAddress: string;
-  readonly nonce: bigint;
-  readonly intentIds: readonly string[];
-}
 
 export interface IntentRow {
   readonly intentId: string;
@@ -34,136 +20,109 @@ export interface IntentRow {
 export interface WorkProjectionOptions {
   readonly store: EventStore;
   readonly database: Pool;
-  readonly clock: Clock;
-  /** Newly accepted intents, each once in this process's life and in the order of its partition; from `follow` on. */
-  readonly accepted: (intents: readonly RecordedIntent[]) => void;
-  /** A round failed and will be tried again. */
-  readonly failed: (error: unknown) => void;
 }
 
 const BATCH_SIZE_MAX = 2_000;
-/** Rounds are at least this far apart, so that many small appends become one write. Far below the packing time. Milliseconds. */
-const PAUSE_MS = 40;
-const RETRY_MS = 500;
 
 /**
- * Keeps the tables of working state in step with the own log, so that a start reads what is open and not all history. The
- * watermark commits with the effect; a hole in the positions is refused. Partitions are independent, so each statement
- * tolerates that a later fact about an intent comes before its acceptance.
+ * Keeps the tables of working state in step with the own log, so that a start reads what is open and not all history. Whoever
+ * is ahead writes: every process reads the whole log anyway, and the watermark's row tells where the tables stand. It commits
+ * with the effect; a hole in the positions is refused. Partitions are independent, so each statement tolerates that a later
+ * fact about an intent comes before its acceptance.
  */
 export class WorkProjection {
-  readonly #watermarks = new Map<number, bigint>();
-  /** Up to where intents were announced. Apart from the watermark, which a crashed database may set back or leave unknown. */
-  readonly #announced = new Map<number, bigint>();
-  readonly #stop = new AbortController();
-  #running: Promise<void> = Promise.resolve();
-  #wake: (() => void) | undefined;
-
   constructor(private readonly options: WorkProjectionOptions) {}
 
-  /** Reads everything that the log holds now. */
+  /** Brings the tables to at least where the log stands now. */
   async catchUp(): Promise<void> {
-    for (let partition = 0; partition < this.options.store.partitions; partition += 1) {
-      while ((await this.#round(partition)) === BATCH_SIZE_MAX);
-    }
-  }
-
-  /** Follows the log until `stop`; announces what comes after `catchUp`. */
-  follow(): void {
-    for (const [partition, position] of this.#watermarks) this.#announced.set(partition, position);
-    const unsubscribe = this.options.store.onAdvance(() => this.#wake?.());
-    this.#running = this.#loop().finally(unsubscribe);
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    this.#wake?.();
-    await this.#running;
-  }
-
-  async #loop(): Promise<void> {
-    const { clock, failed } = this.options;
-    while (!this.#stop.signal.aborted) {
-      let handled = 0;
-      let pauseMs = PAUSE_MS;
-      const advanced = new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      try {
-        for (let partition = 0; partition < this.options.store.partitions; partition += 1) handled += await this.#round(partition);
-      } catch (error) {
-        failed(error);
-        pauseMs = RETRY_MS;
+    const { store } = this.options;
+    for (let partition = 0; partition < store.partitions; partition += 1) {
+      const head = await store.head(partition);
+      for (;;) {
+        const position = await this.#step(partition, undefined, 'wait');
+        if (position === undefined || position >= head) break;
       }
-      // Signals are hints that may be lost: look once a second anyway.
-      if (handled === 0 && pauseMs === PAUSE_MS) await Promise.race([advanced, clock.sleep(1_000, this.#stop.signal)]);
-      await clock.sleep(pauseMs, this.#stop.signal);
     }
   }
 
-  async #round(partition: number): Promise<number> {
+  /** Takes over a page of the log that was read anyway, and whatever lies before it. */
+  async absorb(partition: number, page: readonly RecordedEvent[]): Promise<boolean> {
+    const last = page[page.length - 1];
+    if (last === undefined) return true;
+    for (;;) {
+      const position = await this.#step(partition, page, 'skip');
+      // Another process is at it: it may not have seen this page yet.
+      if (position === undefined) return false;
+      if (position >= last.position) return true;
+    }
+  }
+
+  /** One page into the tables; answers where they stand then, or `undefined` when another process writes them now. */
+  async #step(partition: number, page: readonly RecordedEvent[] | undefined, busy: 'wait' | 'skip'): Promise<bigint | undefined> {
     const { store, database } = this.options;
-    const watermark = await this.#watermark(partition);
-    const events = await store.readPartition(partition, watermark, BATCH_SIZE_MAX);
-    const [first] = events;
-    if (first === undefined) return 0;
-    if (first.position !== watermark + 1n) throw new FeedGap('relayer-work', store.source, partition, watermark, first.position);
-    // They are in the log, which is all that a lane needs; the tables may follow later.
-    this.#announce(partition, events);
+    await this.#ensureWatermark(partition);
     const client = await database.connect();
     let broken: Error | undefined;
     try {
       await client.query('BEGIN');
       // Derived and repeatable: what a crash of the database takes away is missed below and read again.
       await client.query('SET LOCAL synchronous_commit = off');
+      await client.query("SET LOCAL idle_in_transaction_session_timeout = '10s'");
+      const { rows } = await client.query<{ position: string }>(
+        `SELECT position::text FROM relayer.watermark WHERE partition = $1 FOR UPDATE${busy === 'skip' ? ' SKIP LOCKED' : ''}`,
+        [partition],
+      );
+      const row = rows[0];
+      const watermark = row === undefined ? undefined : BigInt(row.position);
+      const events = watermark === undefined ? [] : await this.#after(partition, watermark, page);
+      const [first] = events;
+      if (watermark === undefined || first === undefined) {
+        await client.query('ROLLBACK');
+        return watermark;
+      }
+      if (first.position !== watermark + 1n) throw new FeedGap('relayer-work', store.source, partition, watermark, first.position);
       const head = watermark + BigInt(events.length);
-      const moved = await client.query('UPDATE relayer.watermark SET position = $3 WHERE partition = $1 AND position = $2', [partition, watermark, head]);
-      if (moved.rowCount !== 1) throw new OperationalError('WATERMARK_MOVED', 'the watermark is not where this process left it: reading again from where it stands', 'not-done');
+      await client.query('UPDATE relayer.watermark SET position = $2 WHERE partition = $1', [partition, head]);
       await apply(client, events);
       await client.query('COMMIT');
-      this.#watermarks.set(partition, head);
+      return head;
     } catch (error) {
       broken = error instanceof Error ? error : new Error(String(error));
-      this.#watermarks.delete(partition);
       throw error;
     } finally {
       // A connection whose transaction failed is closed, which rolls back.
       client.release(broken);
     }
-    return events.length;
   }
 
-  #announce(partition: number, events: readonly RecordedEvent[]): void {
-    const after = this.#announced.get(partition);
-    const last = events[events.length - 1];
-    if (after === undefined || last === undefined || last.position <= after) return;
-    this.#announced.set(partition, last.position);
-    const intents: RecordedIntent[] = [];
-    for (const recorded of events) {
-      if (recorded.position <= after || recorded.type !== 'IntentAccepted') continue;
-      const event = relayerCodec.decode(recorded);
-      if (event.type === 'IntentAccepted' && event.intent !== undefined) intents.push({ request: event.intent, acceptedAtNs: event.acceptedAtNs, traceparent: recorded.traceparent });
-    }
-    if (intents.length > 0) this.options.accepted(intents);
+  /** What the page holds beyond the watermark, or what the log does when the page begins later. */
+  #after(partition: number, watermark: bigint, page: readonly RecordedEvent[] | undefined): Promise<readonly RecordedEvent[]> | readonly RecordedEvent[] {
+    const [first] = page ?? [];
+    const last = page?.[page.length - 1];
+    if (page !== undefined && last !== undefined && last.position <= watermark) return [];
+    if (page !== undefined && first !== undefined && first.position <= watermark + 1n) return page.slice(Number(watermark + 1n - first.position));
+    return this.options.store.readPartition(partition, watermark, BATCH_SIZE_MAX);
   }
 
-  async #watermark(partition: number): Promise<bigint> {
-    const known = this.#watermarks.get(partition);
-    if (known !== undefined) return known;
-    const { database } = this.options;
-    await database.query('INSERT INTO relayer.watermark (partition, position) VALUES ($1, 0) ON CONFLICT DO NOTHING', [partition]);
-    const { rows } = await database.query<{ position: string }>('SELECT position::text FROM relayer.watermark WHERE partition = $1', [partition]);
-    const position = BigInt(rows[0]?.position ?? 0);
-    this.#watermarks.set(partition, position);
-    return position;
+  readonly #ensured = new Set<number>();
+
+  async #ensureWatermark(partition: number): Promise<void> {
+    if (this.#ensured.has(partition)) return;
+    await this.options.database.query('INSERT INTO relayer.watermark (partition, position) VALUES ($1, 0) ON CONFLICT DO NOTHING', [partition]);
+    this.#ensured.add(partition);
   }
 }
 
 async function apply(client: PoolClient, events: readonly RecordedEvent[]): Promise<void> {
   const acceptedIntents = new Map<string, RecordedIntent>();
   const closed: { intentId: string; chainId: string; state: IntentState; reason: number; hash: string; block: bigint }[] = [];
-  const planned: { transactionId: string; chainId: string; keyAddress: string; nonce: bigint; intentIds: readonly string[] }[] = [];
-  const finalized: { transactionId: string; chainId: string; outcomes: readonly string[] }[] = [];
+  const planned: { transactionId: string; chainId: string; keyAddress: string; nonce: bigint; gasLimit: bigint; intentIds: readonly string[] }[] = [];
+  const displaced: string[] = [];
+  /** Attempts in their order: what each may cost a gas. */
+  const offered: { transactionId: string; feePerGasWeiMax: string; isNoOp: boolean }[] = [];
+  const noOps: { transactionId: string; attempt: number }[] = [];
+  const spent: { transactionId: string; costWei: string; finalizedAtNs: string }[] = [];
+  const finalized: { transactionId: string; chainId: string; attempt: number; outcomes: readonly string[] }[] = [];
   for (const recorded of events) {
     const event = relayerCodec.decode(recorded);
     switch (event.type) {
@@ -179,17 +138,27 @@ async function apply(client: PoolClient, events: readonly RecordedEvent[]): Prom
         planned.push(event);
         break;
       case 'TransactionSigned':
+        // Of the original; a replacement's fees stand in its plan.
+        if (event.attempt === 0) offered.push({ transactionId: event.transactionId, feePerGasWeiMax: event.feePerGasWeiMax, isNoOp: false });
+        break;
+      case 'ReplacementPlanned':
+        offered.push({ transactionId: event.transactionId, feePerGasWeiMax: event.feePerGasWeiMax, isNoOp: event.kind === ReplacementKind.REPLACEMENT_KIND_NO_OP });
+        if (event.kind === ReplacementKind.REPLACEMENT_KIND_NO_OP) noOps.push({ transactionId: event.transactionId, attempt: event.attempt });
+        break;
       case 'TransactionIncluded':
       case 'TransactionReorged':
-      case 'ReplacementPlanned':
-      case 'TransactionDisplaced':
       case 'LaneAcquired':
       case 'LaneReleased':
       case 'LaneQuarantined':
       case 'LaneReinstated':
         break;
+      case 'TransactionDisplaced':
+        // Given back without having been executed or reverted.
+        displaced.push(event.transactionId);
+        break;
       case 'TransactionFinalized':
-        finalized.push({ transactionId: event.transactionId, chainId: event.chainId, outcomes: event.outcomes.map((outcome) => outcome.intentId) });
+        spent.push({ transactionId: event.transactionId, costWei: (event.gasUsed * BigInt(event.gasPriceWei)).toString(), finalizedAtNs: event.finalizedAtNs.toString() });
+        finalized.push({ transactionId: event.transactionId, chainId: event.chainId, attempt: event.attempt, outcomes: event.outcomes.map((outcome) => outcome.intentId) });
         for (const outcome of event.outcomes) {
           const state = outcome.executed ? IntentState.INTENT_STATE_FINAL : IntentState.INTENT_STATE_FAILED;
           closed.push({ intentId: outcome.intentId, chainId: event.chainId, state, reason: outcome.reason, hash: event.transactionHash, block: event.blockNumber });
@@ -217,15 +186,32 @@ async function apply(client: PoolClient, events: readonly RecordedEvent[]): Prom
   }
   if (planned.length > 0) {
     await client.query(
-      `INSERT INTO relayer.transaction (transaction_id, stream_id, chain_id, key_address, nonce, intent_ids, open)
-       SELECT t->>0, t->>1, t->>2, t->>3, (t->>4)::bigint, ARRAY(SELECT jsonb_array_elements_text(t->5)), true
+      `INSERT INTO relayer.transaction (transaction_id, stream_id, chain_id, key_address, nonce, intent_ids, gas_limit, open)
+       SELECT t->>0, t->>1, t->>2, t->>3, (t->>4)::bigint, ARRAY(SELECT jsonb_array_elements_text(t->5)), (t->>6)::bigint, true
          FROM jsonb_array_elements($1::jsonb) t
        ON CONFLICT (transaction_id) DO NOTHING`,
       [
         JSON.stringify(
-          planned.map((it) => [it.transactionId, transactionStreamOf(it.chainId, it.keyAddress, it.nonce), it.chainId, it.keyAddress, it.nonce.toString(), it.intentIds]),
+          planned.map((it) => [it.transactionId, transactionStreamOf(it.chainId, it.keyAddress, it.nonce), it.chainId, it.keyAddress, it.nonce.toString(), it.intentIds, it.gasLimit.toString()]),
         ),
       ],
+    );
+  }
+  if (offered.length > 0) {
+    await client.query(
+      `UPDATE relayer.transaction t SET cost_wei_max = GREATEST(t.cost_wei_max, o.wei)
+         FROM (SELECT u.id, max(u.fee * CASE WHEN u.no_op THEN ${NO_OP_GAS} ELSE own.gas_limit END) AS wei
+                 FROM unnest($1::text[], $2::numeric[], $3::boolean[]) AS u (id, fee, no_op) JOIN relayer.transaction own ON own.transaction_id = u.id GROUP BY u.id) o
+        WHERE t.transaction_id = o.id`,
+      [offered.map((it) => it.transactionId), offered.map((it) => it.feePerGasWeiMax), offered.map((it) => it.isNoOp)],
+    );
+  }
+  for (const it of noOps) await client.query('UPDATE relayer.transaction SET no_op_attempts = no_op_attempts || $2::int WHERE transaction_id = $1', [it.transactionId, it.attempt]);
+  if (spent.length > 0) {
+    await client.query(
+      `UPDATE relayer.transaction t SET cost_wei = s.wei, finalized_at_ns = s.at FROM unnest($1::text[], $2::numeric[], $3::bigint[]) AS s (id, wei, at)
+        WHERE t.transaction_id = s.id`,
+      [spent.map((it) => it.transactionId), spent.map((it) => it.costWei), spent.map((it) => it.finalizedAtNs)],
     );
   }
   if (closed.length > 0) {
@@ -244,14 +230,16 @@ async function apply(client: PoolClient, events: readonly RecordedEvent[]): Prom
       ],
     );
   }
+  if (displaced.length > 0) await client.query('UPDATE relayer.transaction SET open = false WHERE transaction_id = ANY ($1)', [displaced]);
   for (const it of finalized) {
-    const { rows } = await client.query<{ intent_ids: string[] }>(
-      'UPDATE relayer.transaction SET open = false WHERE transaction_id = $1 RETURNING intent_ids',
+    const { rows } = await client.query<{ intent_ids: string[]; no_op_attempts: number[] }>(
+      'UPDATE relayer.transaction SET open = false WHERE transaction_id = $1 RETURNING intent_ids, no_op_attempts',
       [it.transactionId],
     );
     const answered = new Set(it.outcomes);
     const givenBack = (rows[0]?.intent_ids ?? []).filter((intentId) => !answered.has(intentId));
-    if (givenBack.length > 0) {
+    // A no-op gives back what it never tried.
+    if (givenBack.length > 0 && rows[0]?.no_op_attempts.includes(it.attempt) !== true) {
       await client.query(
         `INSERT INTO relayer.intent AS it (intent_id, chain_id, state, reverts)
          SELECT id, $2, ${IntentState.INTENT_STATE_ACCEPTED}, 1 FROM unnest($1::text[]) id
@@ -272,8 +260,12 @@ function onceKeyOfRequest({ chainId, kind }: SubmitRequest): string | null {
     case 'refund':
       return onceKey(chainId, 'refund', kind.value.refundKey);
     case 'transfer':
+      // As a collect's: both spend the same nonce of the token.
+      return kind.value.authorization === undefined ? null : onceKey(chainId, kind.value.authorization.from, kind.value.authorization.nonce);
     case 'permit2Transfer':
+      return onceKey(chainId, `permit2 ${kind.value.owner.toLowerCase()}`, kind.value.nonce);
     case 'userOperation':
+      return onceKey(chainId, 'user-operation', kind.value.userOperationHash.toLowerCase());
     case 'topUp':
     case undefined:
       return null;

@@ -1,7 +1,8 @@
 import { SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { OperationalError } from '@settlement/kernel/errors';
-import type { Pool, QueryResult, QueryResultRow } from 'pg';
-import type { IntentRow, OpenTransactionRow, RecordedIntent } from './work-projection';
+import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
+import type { PlannedTransaction, RecordedIntent } from '../lane/open-work';
+import type { IntentRow } from './work-projection';
 
 interface IntentColumns {
   readonly [column: string]: unknown;
@@ -11,42 +12,58 @@ interface IntentColumns {
   readonly traceparent: string;
 }
 
+export interface WorkSnapshot {
+  /** Partition to the position up to which the rest holds; absent is 0. */
+  readonly positions: ReadonlyMap<number, bigint>;
+  readonly intents: readonly RecordedIntent[];
+  readonly closedEarly: readonly string[];
+  readonly transactions: readonly PlannedTransaction[];
+  readonly nextNonces: readonly { readonly chainId: string; readonly keyAddress: string; readonly nextNonce: bigint }[];
+}
+
 /** Reads what `WorkProjection` keeps. */
 export class WorkState {
   constructor(private readonly database: Pool) {}
 
-  /** Every intent of the chain that is not closed, those in open transactions included. */
-  async openIntents(chainId: string): Promise<ReadonlyMap<string, RecordedIntent>> {
-    const { rows } = await this.#query<IntentColumns>(
-      `SELECT intent_id, request, accepted_at_ns::text, traceparent FROM relayer.intent
-        WHERE state = 2 AND chain_id = $1 AND request IS NOT NULL ORDER BY accepted_at_ns, intent_id`,
-      [chainId],
-    );
-    return new Map(rows.map((row) => [row.intent_id, recordedOf(row)]));
-  }
-
-  async openTransactions(chainId: string): Promise<readonly OpenTransactionRow[]> {
-    const { rows } = await this.#query<{ transaction_id: string; stream_id: string; key_address: string; nonce: string; intent_ids: string[] }>(
-      'SELECT transaction_id, stream_id, key_address, nonce::text, intent_ids FROM relayer.transaction WHERE open AND chain_id = $1 ORDER BY nonce',
-      [chainId],
-    );
-    return rows.map((row) => ({
-      transactionId: row.transaction_id,
-      streamId: row.stream_id,
-      keyAddress: row.key_address,
-      nonce: BigInt(row.nonce),
-      intentIds: row.intent_ids,
-    }));
-  }
-
-  /** Highest planned nonce + 1; `undefined` for a key that the log has never used on this chain. */
-  async nextNonce(chainId: string, keyAddress: string): Promise<bigint | undefined> {
-    const { rows } = await this.#query<{ next: string | null }>(
-      'SELECT (max(nonce) + 1)::text AS next FROM relayer.transaction WHERE chain_id = $1 AND key_address = $2',
-      [chainId, keyAddress],
-    );
-    const next = rows[0]?.next ?? undefined;
-    return next === undefined || next === null ? undefined : BigInt(next);
+  /** Everything that is open, and where in the log that is: the positions are read in the same snapshot. */
+  async snapshot(): Promise<WorkSnapshot> {
+    const client = await this.#connect();
+    let broken: Error | undefined;
+    try {
+      await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+      const positions = await client.query<{ partition: number; position: string }>('SELECT partition, position::text FROM relayer.watermark');
+      const intents = await client.query<IntentColumns>(
+        `SELECT intent_id, request, accepted_at_ns::text, traceparent FROM relayer.intent
+          WHERE state = 2 AND request IS NOT NULL ORDER BY accepted_at_ns, intent_id`,
+      );
+      const closedEarly = await client.query<{ intent_id: string }>('SELECT intent_id FROM relayer.intent WHERE request IS NULL AND state <> 2');
+      const transactions = await client.query<{ transaction_id: string; stream_id: string; chain_id: string; key_address: string; nonce: string; intent_ids: string[] }>(
+        'SELECT transaction_id, stream_id, chain_id, key_address, nonce::text, intent_ids FROM relayer.transaction WHERE open ORDER BY nonce',
+      );
+      const next = await client.query<{ chain_id: string; key_address: string; next: string }>(
+        'SELECT chain_id, key_address, (max(nonce) + 1)::text AS next FROM relayer.transaction GROUP BY chain_id, key_address',
+      );
+      await client.query('COMMIT');
+      return {
+        positions: new Map(positions.rows.map((row) => [row.partition, BigInt(row.position)])),
+        intents: intents.rows.map(recordedOf),
+        closedEarly: closedEarly.rows.map((row) => row.intent_id),
+        transactions: transactions.rows.map((row) => ({
+          transactionId: row.transaction_id,
+          streamId: row.stream_id,
+          chainId: row.chain_id,
+          keyAddress: row.key_address,
+          nonce: BigInt(row.nonce),
+          intentIds: row.intent_ids,
+        })),
+        nextNonces: next.rows.map((row) => ({ chainId: row.chain_id, keyAddress: row.key_address, nextNonce: BigInt(row.next) })),
+      };
+    } catch (cause) {
+      broken = cause instanceof Error ? cause : new Error(String(cause));
+      throw new OperationalError('DATABASE_TROUBLE', 'working state could not be read', 'not-done', { cause });
+    } finally {
+      client.release(broken);
+    }
   }
 
   async intents(intentIds: readonly string[]): Promise<ReadonlyMap<string, IntentRow>> {
@@ -68,10 +85,29 @@ export class WorkState {
     return new Map(rows.map((row) => [row.intent_id, row.reverts]));
   }
 
+  /** Gas money of a chain: final since then, of all keys; and the most that open transactions of the other keys can cost. Wei. */
+  async spend(chainId: string, butKeyAddress: string, sinceNs: bigint): Promise<{ readonly finalWei: bigint; readonly othersOpenWeiMax: bigint }> {
+    const { rows } = await this.#query<{ final: string; open: string }>(
+      `SELECT coalesce(sum(cost_wei) FILTER (WHERE NOT open AND finalized_at_ns > $3), 0)::text AS final,
+              coalesce(sum(cost_wei_max) FILTER (WHERE open AND key_address <> $2), 0)::text AS open
+         FROM relayer.transaction WHERE chain_id = $1 AND (open OR finalized_at_ns > $3)`,
+      [chainId, butKeyAddress, sinceNs.toString()],
+    );
+    return { finalWei: BigInt(rows[0]?.final ?? '0'), othersOpenWeiMax: BigInt(rows[0]?.open ?? '0') };
+  }
+
   /** Is there another intent, not failed, with the same once-only key? */
   async claimedByOther(onceKey: string, intentId: string): Promise<boolean> {
     const { rows } = await this.#query('SELECT 1 FROM relayer.intent WHERE once_key = $1 AND intent_id <> $2 AND state <> 6 LIMIT 1', [onceKey, intentId]);
     return rows.length > 0;
+  }
+
+  async #connect(): Promise<PoolClient> {
+    try {
+      return await this.database.connect();
+    } catch (cause) {
+      throw new OperationalError('DATABASE_TROUBLE', 'working state could not be read', 'not-done', { cause });
+    }
   }
 
   /** The driver's errors say nothing to a lane; that a table could not be read does. */

@@ -2,12 +2,14 @@ import { InvariantViolated } from '@settlement/kernel/errors';
 import type { AcceptedIntent } from '../intent/intent';
 
 /**
- * The intents of one chain that wait for a transaction, in memory; a fold of the own log, rebuilt at start. An intent is here
- * or in exactly one transaction (I2): it leaves when it is taken and comes back only by `putBack`.
+ * The intents of one chain that wait for a transaction, in memory; a fold of the whole log, rebuilt at start. An intent is here
+ * or taken (I2): it leaves when a lane of this process takes it or when any lane's plan is on record, and comes back when what
+ * held it gives it back.
  */
 export class IntentQueue {
   readonly #waiting = new Map<string, AcceptedIntent>();
-  readonly #taken = new Set<string>();
+  /** `here`: by a lane of this process, whose plan may not stand yet. `recorded`: a plan on record holds it. */
+  readonly #taken = new Map<string, 'here' | 'recorded'>();
   readonly #listeners = new Set<() => void>();
 
   /** Ignores an intent that waits already, or that a transaction holds. */
@@ -31,15 +33,20 @@ export class IntentQueue {
       if (!this.#waiting.delete(intent.intentId)) {
         throw new InvariantViolated('I2', 'an intent was to go into a second transaction', { intentId: intent.intentId });
       }
-      this.#taken.add(intent.intentId);
+      this.#taken.set(intent.intentId, 'here');
     }
   }
 
-  /** In a transaction already when this process started. */
+  /** Taken here and not planned after all. Changes nothing for what a plan on record holds or what has ended since. */
+  release(intents: readonly AcceptedIntent[]): void {
+    this.putBack(intents.filter(({ intent }) => this.#taken.get(intent.intentId) === 'here'));
+  }
+
+  /** A plan on record holds them, of this process or another. */
   markTaken(intentIds: Iterable<string>): void {
     for (const intentId of intentIds) {
       this.#waiting.delete(intentId);
-      this.#taken.add(intentId);
+      this.#taken.set(intentId, 'recorded');
     }
   }
 

@@ -1,30 +1,54 @@
 import type { EvmAddress } from '@settlement/kernel/address';
 import type { Clock } from '@settlement/kernel/time';
 import type { Logger } from '@settlement/observability/logger';
+import { OperationalError } from '@settlement/kernel/errors';
+import type { AcceptedIntent } from '../intent/intent';
+import type { QuarantineReason } from '@settlement/proto/relayer/v1/relayer';
 import type { Broadcaster } from '../ports/broadcaster';
 import type { ChainHead, ChainReader } from '../ports/chain-reader';
+import type { ContractCalls } from '../ports/contract-calls';
 import type { CrashPoints } from '../ports/crash-points';
 import type { Fence, LaneLog } from '../ports/lane-log';
 import type { LaneOwnership } from '../ports/lane-ownership';
 import type { RelayerMetrics } from '../ports/relayer-metrics';
 import type { Signer } from '../ports/signer';
-import type { VaultCalls } from '../ports/vault-calls';
 import type { WorkLookups } from '../ports/work-lookups';
 import type { FeeLimits } from './fee.policy';
+import type { FinalityTag } from './finality.policy';
 import type { IntentQueue } from './intent-queue';
 import type { LaneBook } from './lane-book';
 import type { PackLimits } from './pack.policy';
+import type { ReplacementLimits } from './replacement.policy';
 
 export interface LaneSettings {
   readonly eip155: bigint;
-  readonly vaultAddress: EvmAddress;
   readonly finalityDepth: bigint;
+  /** Final is what the node's tag says, and no block above the depth; absent is by depth alone. */
+  readonly finalityTag?: FinalityTag | undefined;
   readonly epoch: bigint;
   readonly inFlightMax: number;
   readonly pack: PackLimits;
   readonly fees: FeeLimits;
   readonly pollMs: number;
   readonly rebroadcastMs: number;
+  /** Absent: `REPLACEMENT_DEFAULTS`. */
+  readonly replacement?: ReplacementSettings | undefined;
+  /** What the chain's transactions may cost in an hour, all lanes together; absent is without bound. Wei. */
+  readonly gasWeiPerHourMax?: bigint | undefined;
+}
+
+export interface ReplacementSettings {
+  readonly replaceAfterBlocks: bigint;
+  readonly noOpAfterBlocks: bigint;
+  /** A no-op may offer so many times the ceiling of what executes: it needs 21,000 gas and frees a whole lane. */
+  readonly noOpFeeMultiple: bigint;
+}
+
+export const REPLACEMENT_DEFAULTS: ReplacementSettings = { replaceAfterBlocks: 3n, noOpAfterBlocks: 30n, noOpFeeMultiple: 4n };
+
+export function replacementLimitsOf({ fees, replacement = REPLACEMENT_DEFAULTS }: Pick<LaneSettings, 'fees' | 'replacement'>): ReplacementLimits {
+  const { replaceAfterBlocks, noOpAfterBlocks, noOpFeeMultiple } = replacement;
+  return { ...fees, replaceAfterBlocks, noOpAfterBlocks, noOpFeePerGasWeiMax: fees.feePerGasWeiMax * noOpFeeMultiple };
 }
 
 export interface LaneParts {
@@ -35,7 +59,7 @@ export interface LaneParts {
   readonly signer: Signer;
   readonly broadcaster: Broadcaster;
   readonly reader: ChainReader;
-  readonly vault: VaultCalls;
+  readonly calls: ContractCalls;
   readonly ownership: LaneOwnership;
   readonly lookups: WorkLookups;
   readonly crash: CrashPoints;
@@ -44,6 +68,18 @@ export interface LaneParts {
   readonly metrics: RelayerMetrics;
   /** Distinguishes this process's commands from another's: two owners never pass for one another's repetition. */
   readonly instance: string;
+  /** Which of what waits is this lane's to take; everything when it is absent. */
+  readonly share?: LaneShare | undefined;
+}
+
+/** How the lanes of this process, and the processes, share what waits. Nothing of safety rests on it. */
+export interface LaneShare {
+  /** Other processes are expected to take the rest, unless it waits for too long. */
+  mine(accepted: AcceptedIntent, nowNs: bigint): boolean;
+  /** How many of so many packs this lane takes, and leaves to others that have less in flight. */
+  packsOf(laneId: string, packs: number): number;
+  /** The lane can plan now, or is busy, or ended. */
+  report(laneId: string, standing: { readonly inFlight: number } | undefined): void;
 }
 
 /** What the parts of one lane tell each other, beside the book. */
@@ -53,6 +89,10 @@ export class LaneMemory {
   head: ChainHead | undefined;
   /** Why the planner plans nothing although intents wait. */
   blocked: string | undefined;
+  /** Chain and log contradict each other beyond what a reorg explains: nothing new is planned until a person has looked. */
+  distrust: { readonly reason: QuarantineReason; readonly detail: string } | undefined;
+  /** Intents that somebody wants not to be executed any more; asked for again with every look at the requests. */
+  cancelRequests: ReadonlySet<string> = new Set();
   /** Bytes went out since receipts were last asked for. */
   sent = true;
   #wake: (() => void) | undefined;
@@ -73,9 +113,10 @@ export class LaneMemory {
   }
 }
 
-/** Under which lease this lane's next record is written. */
+/** Under which lease this lane's next record is written. Throws `OperationalError` while this process cannot be sure to hold one. */
 export function fenceOf({ book, ownership }: Pick<LaneParts, 'book' | 'ownership'>): Fence {
   const { laneId } = book;
-  // Without a lease the write is refused where it matters: no token is 0.
-  return { laneId, fencingToken: ownership.held(laneId)?.fencingToken ?? 0n };
+  const held = ownership.held(laneId);
+  if (held === undefined) throw new OperationalError('LEASE_UNSURE', `the lease of ${laneId} has run out and is not renewed yet`, 'not-done');
+  return { laneId, fencingToken: held.fencingToken };
 }

@@ -1,10 +1,12 @@
 import type { EvmAddress } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
+import { FenceLost } from '../ports/lane-log';
 import { Attempts } from './attempts';
 import type { LaneBook } from './lane-book';
 import { LaneFees } from './lane-fees';
 import { LaneMemory, type LaneParts } from './lane-parts';
 import { Planner } from './planner';
+import { PlanLimits } from './plan-limits';
 import { PreFlight } from './pre-flight';
 import { reconcileAtStart } from './start-reconciliation';
 import { Verdict } from './verdict';
@@ -28,18 +30,29 @@ export class LaneRunner {
   readonly #watcher: Watcher;
   #loops: Promise<unknown> = Promise.resolve();
   #health: LaneHealth = { state: 'starting' };
+  readonly #lost = Promise.withResolvers<void>();
 
-  constructor(parts: LaneParts) {
+  /** `restore` fills the book from the log; it is called, and called again after trouble, once the lane is held. */
+  constructor(parts: LaneParts, private readonly restore: () => Promise<void> = () => Promise.resolve()) {
     this.#parts = parts;
     const fees = new LaneFees(parts);
     this.#attempts = new Attempts(parts, this.#memory, fees);
-    this.#planner = new Planner(parts, this.#memory, fees, new PreFlight(parts), this.#attempts);
+    this.#planner = new Planner(parts, this.#memory, new PlanLimits(parts, fees), new PreFlight(parts), this.#attempts);
     this.#watcher = new Watcher(parts, this.#memory, this.#attempts, new Verdict(parts));
   }
 
   get health(): LaneHealth {
     const { blocked } = this.#memory;
     return this.#health.state === 'running' && blocked !== undefined ? { state: 'waiting', why: blocked } : this.#health;
+  }
+
+  /** Resolves when a record was refused because the lane is another's by now. */
+  get lost(): Promise<void> {
+    return this.#lost.promise;
+  }
+
+  inFlight(): number {
+    return this.book.inFlight();
   }
 
   get keyAddress(): EvmAddress {
@@ -60,15 +73,19 @@ export class LaneRunner {
     this.#memory.stop.abort();
     this.#memory.wake();
     await this.#loops;
+    this.#planner.end();
     if (this.#health.state !== 'halted') this.#health = { state: 'stopped' };
   }
 
   async #run(): Promise<void> {
     const { logger, clock } = this.#parts;
     const memory = this.#memory;
+    let restored = false;
     try {
       while (!memory.stopping) {
         try {
+          if (!restored) await this.restore();
+          restored = true;
           await reconcileAtStart(this.#parts, memory, this.#attempts);
           break;
         } catch (error) {
@@ -88,6 +105,13 @@ export class LaneRunner {
   }
 
   #halt(error: unknown): void {
+    if (error instanceof FenceLost) {
+      this.#memory.stop.abort();
+      this.#memory.wake();
+      this.#health = { state: 'stopped' };
+      this.#lost.resolve();
+      return;
+    }
     this.#health = { state: 'halted', why: error instanceof Error ? error.message : String(error) };
     this.#memory.stop.abort();
     this.#parts.logger.fatal({ err: error, lane: this.#parts.book.laneId }, 'lane halted: nothing more is signed or sent with this key');

@@ -1,8 +1,8 @@
 /**
- * Who may use a lane (one key on one chain). One owner at a time; a lease with a fencing token comes with more than one
- * process. Asked before each plan: an owner that is not sure any more stops.
+ * Which lanes (one key on one chain each) this process may use now. Asked before each plan, signature and record: an owner
+ * whose lease has run out by its own clock stops until it knows more.
  */
 export interface LaneOwnership {
-  /** `undefined` while another holds it. The token is recorded with what the owner does. */
+  /** `undefined` when this process cannot be sure to hold it. The token is checked with whatever the owner records. */
   held(laneId: string): { readonly fencingToken: bigint } | undefined;
 }
