@@ -52,6 +52,8 @@ const chainConfig = z.strictObject({
   walletFactories: z.array(address).optional(),
   /** Blocks on top of a transaction's block before it counts as final. */
   finalityDepth: z.number().int().min(0).max(1_000),
+  /** Final is what the node calls so by this block tag; the depth above is a floor then. Without it the depth alone decides. */
+  finalityTag: z.enum(['finalized', 'safe']).optional(),
   /** Expected time between blocks; paces polling. */
   blockTimeMs: z.number().int().positive(),
   tokens: z.array(tokenConfig).min(1),
