@@ -38,6 +38,13 @@ describe('circuit breaker', () => {
     expect(tripped(half, 'lagging', 'still', 1_000)).toMatchObject({ state: 'open', untilMs: 3_000 });
   });
 
+  it('tries one that merely failed each second while there is no quorum without it, and leaves alone who asked for it', () => {
+    const often = tripped({ ...CLOSED, trips: 4 }, 'timeouts', 'x', 0);
+    expect([probing(often, 1_000).state, probing(often, 1_000, true).state]).toEqual(['open', 'half-open']);
+    expect(probing(tripped(CLOSED, 'rate-limited', 'x', 0, 9_000), 1_000, true).state).toBe('open');
+    expect(probing(tripped({ ...CLOSED, trips: 4 }, 'lying', 'x', 0), 1_000, true).state).toBe('open');
+  });
+
   it('forgives after a minute without trouble', () => {
     const back = restored(probing(tripped(CLOSED, 'timeouts', 'x', 0), 1_000), 1_000);
     expect(answered(back, 60_999)).toMatchObject({ trips: 1 });

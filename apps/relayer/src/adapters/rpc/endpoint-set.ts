@@ -365,8 +365,9 @@ export class EndpointSet implements ChainReader, Broadcaster {
 
   /** Those whose pause is over are examined in the background: right chain, near the head, and the truth about a settled block. */
   #probeDue(): void {
+    const needed = this.#public.filter((it) => it.usable).length < this.#options.quorum;
     for (const endpoint of [...this.#public, ...this.#private]) {
-      if (!endpoint.takeProbe()) continue;
+      if (!endpoint.takeProbe(needed)) continue;
       void endpoint.probe(async (chain) => {
         const known = this.#head;
         if (known === undefined || this.#private.includes(endpoint)) return undefined;

@@ -62,9 +62,9 @@ export class Endpoint {
   }
 
   /** Is it due, and did nobody else take the probe? Then it is half-open now. */
-  takeProbe(): boolean {
+  takeProbe(needed: boolean): boolean {
     const before = this.#breaker;
-    this.#become(probing(before, this.#options.clock.monotonicMs()));
+    this.#become(probing(before, this.#options.clock.monotonicMs(), needed));
     return before.state === 'open' && this.#breaker.state === 'half-open';
   }
 
