@@ -12,7 +12,8 @@ import type { ServiceShell } from '@settlement/service/run-service';
 import { CLOCK, EVENT_STORE, FEED, HEALTH, LOGGER, METRICS } from '@settlement/service/tokens';
 import type { Registry } from 'prom-client';
 import { paymasterGrpc } from './adapters/paymaster.grpc';
-import { migrateSponsorBook, PgSponsorBook, reconcileSponsorBook } from './adapters/pg-sponsor-book';
+import { PgSponsorBook, reconcileSponsorBook } from './adapters/pg-sponsor-book';
+import { migratePaymaster, PgSponsorshipBook, reconcileSponsorshipBook } from './adapters/pg-sponsorship-book';
 import { prometheusPaymasterMetrics } from './adapters/prometheus-paymaster-metrics';
 import { RELAYER_EVENT_TYPES } from './sponsor/relayer-facts';
 import type { PaymasterConfig } from './config';
@@ -21,11 +22,20 @@ import type { SponsorBook } from './ports/sponsor-book';
 import { costConsumer } from './sponsor/cost-consumer';
 import { openConfiguredSponsors } from './sponsor/configured-sponsors';
 import { SponsorDesk } from './sponsor/sponsor-desk';
+import { SponsorPolicies } from './policy/sponsor-policies';
+import { SERVICE_CEILINGS } from './policy/sponsor-policy';
+import type { SponsorshipBook } from './ports/sponsorship-book';
+import { SponsorshipDesk } from './sponsorship/sponsorship-desk';
+import { UserOperations } from './user-operations';
 
 const SPONSOR_BOOK = Symbol('SPONSOR_BOOK');
 const PAYMASTER_METRICS = Symbol('PAYMASTER_METRICS');
 const SPONSOR_DESK = Symbol('SPONSOR_DESK');
 const PAYMASTER_CONFIG = Symbol('PAYMASTER_CONFIG');
+const SPONSOR_POLICIES = Symbol('SPONSOR_POLICIES');
+const SPONSORSHIP_BOOK = Symbol('SPONSORSHIP_BOOK');
+const SPONSORSHIP_DESK = Symbol('SPONSORSHIP_DESK');
+const USER_OPERATIONS = Symbol('USER_OPERATIONS');
 
 /** What this service is made of; `AppModule` adds the infrastructure and the gRPC server. */
 @Module({})
@@ -43,6 +53,8 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
     @Inject(LOGGER) private readonly logger: Logger,
     @Inject(METRICS) private readonly metrics: Registry,
     @Inject(HEALTH) private readonly health: HealthRegistry,
+    @Inject(SPONSOR_POLICIES) private readonly policies: SponsorPolicies,
+    @Inject(USER_OPERATIONS) private readonly userOperations: UserOperations,
   ) {}
 
   async onModuleInit(): Promise<void> {
@@ -50,7 +62,10 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
     this.health.register('sponsors', () => Promise.resolve(ready ? { ok: true } : { ok: false, why: 'the sponsor book is still being checked' }));
     const rebuilt = await reconcileSponsorBook(this.store, this.store);
     if (rebuilt.length > 0) this.logger.warn({ sponsors: rebuilt }, 'the book of these sponsors was rebuilt from the log');
+    const sponsorships = await reconcileSponsorshipBook(this.store, this.store);
+    if (sponsorships > 0) this.logger.warn({ sponsorships }, 'these sponsorships were rebuilt from the log');
     await openConfiguredSponsors(this.config.SPONSORS, this.desk, this.book, this.logger);
+    await this.policies.openConfigured(this.config.SPONSORS);
     ready = true;
   }
 
@@ -69,9 +84,11 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
       },
       costConsumer(this.desk, this.logger, this.paymasterMetrics),
     );
+    await this.userOperations.start();
   }
 
   async beforeApplicationShutdown(): Promise<void> {
+    await this.userOperations.stop();
     await this.costs?.stop();
   }
 
@@ -84,7 +101,7 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
           provide: SPONSOR_BOOK,
           inject: [EVENT_STORE],
           useFactory: async (store: PostgresEventStore): Promise<SponsorBook> => {
-            await migrateSponsorBook(config.DATABASE_URL);
+            await migratePaymaster(config.DATABASE_URL);
             return new PgSponsorBook(store);
           },
         },
@@ -100,8 +117,26 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
           useFactory: (store: PostgresEventStore, book: SponsorBook, clock: Clock, log: Logger, metrics: PaymasterMetrics) =>
             new SponsorDesk({ store, book, clock, log, metrics }),
         },
+        {
+          provide: SPONSOR_POLICIES,
+          inject: [EVENT_STORE, CLOCK, LOGGER],
+          useFactory: (store: PostgresEventStore, clock: Clock, log: Logger) => new SponsorPolicies({ store, clock, log, ceilings: SERVICE_CEILINGS }),
+        },
+        { provide: SPONSORSHIP_BOOK, inject: [EVENT_STORE], useFactory: (store: PostgresEventStore): SponsorshipBook => new PgSponsorshipBook(store) },
+        {
+          provide: SPONSORSHIP_DESK,
+          inject: [EVENT_STORE, SPONSOR_DESK, SPONSOR_BOOK, SPONSORSHIP_BOOK, CLOCK],
+          useFactory: (store: PostgresEventStore, sponsors: SponsorDesk, sponsorBook: SponsorBook, book: SponsorshipBook, clock: Clock) =>
+            new SponsorshipDesk({ store, sponsors, sponsorBook, book, clock }),
+        },
+        {
+          provide: USER_OPERATIONS,
+          inject: [EVENT_STORE, SPONSORSHIP_DESK, SPONSORSHIP_BOOK, SPONSOR_POLICIES, CLOCK, LOGGER, METRICS, HEALTH],
+          useFactory: (store: PostgresEventStore, desk: SponsorshipDesk, book: SponsorshipBook, policies: SponsorPolicies, clock: Clock, logger: Logger, metrics: Registry, health: HealthRegistry) =>
+            new UserOperations({ config, store, desk, book, policies, clock, logger, metrics, health }),
+        },
       ],
-      exports: [SPONSOR_DESK, SPONSOR_BOOK],
+      exports: [SPONSOR_DESK, SPONSOR_BOOK, SPONSOR_POLICIES, SPONSORSHIP_DESK],
     };
   }
 }
@@ -117,11 +152,11 @@ export class AppModule {
         sponsors,
         GrpcModule.register({
           imports: [sponsors],
-          inject: [SPONSOR_DESK, SPONSOR_BOOK, LOGGER],
-          useFactory: (desk: SponsorDesk, book: SponsorBook, logger: Logger) => ({
+          inject: [SPONSOR_DESK, SPONSOR_BOOK, SPONSOR_POLICIES, SPONSORSHIP_DESK, LOGGER],
+          useFactory: (desk: SponsorDesk, book: SponsorBook, policies: SponsorPolicies, sponsorships: SponsorshipDesk, logger: Logger) => ({
             host: config.GRPC_HOST,
             port: config.GRPC_PORT,
-            services: [paymasterGrpc(desk, book)],
+            services: [paymasterGrpc(desk, book, policies, sponsorships)],
             logger,
           }),
         }),

@@ -8,7 +8,9 @@ import {
   SponsorReason,
   type CommitRequest,
   type CommitResponse,
+  SponsorshipState as SponsorshipPhase,
   type GetBudgetResponse,
+  type GetSponsorshipResponse,
   type ReleaseRequest,
   type ReleaseResponse,
   type ReserveRequest,
@@ -20,6 +22,9 @@ import type { SponsorBook } from '../ports/sponsor-book';
 import { RequestReader } from '../sponsor/paymaster-request';
 import type { ReservationAnswer, SponsorAnswer, SponsorRequest } from '../sponsor/sponsor-group.policy';
 import type { SponsorDesk } from '../sponsor/sponsor-desk';
+import type { SponsorPolicies } from '../policy/sponsor-policies';
+import type { SponsorshipDesk } from '../sponsorship/sponsorship-desk';
+import type { SponsorshipState } from '../sponsorship/sponsorship.decider';
 import { availableOf, type ReserveAnswer, type SponsorState } from '../sponsor/sponsor.decider';
 
 const REASONS: Readonly<Record<Extract<ReserveAnswer, { outcome: 'refused' }>['reason'], SponsorReason>> = {
@@ -36,7 +41,7 @@ const STATES: Readonly<Record<ReservationAnswer['state'], ReservationState>> = {
 };
 
 /** The service's face; refusals of single items are in the answer, errors become statuses in libs/rpc. */
-export function paymasterGrpc(desk: SponsorDesk, book: SponsorBook): BoundRpcService {
+export function paymasterGrpc(desk: SponsorDesk, book: SponsorBook, policies: SponsorPolicies, sponsorships: Pick<SponsorshipDesk, 'load'>): BoundRpcService {
   const reserve = async (requests: readonly ReserveRequest[], path: (i: number) => string, traceparent: string): Promise<ReserveResponse[]> => {
     const reader = new RequestReader();
     const items = reader.items(requests).map((item, i) => ({
@@ -125,6 +130,28 @@ export function paymasterGrpc(desk: SponsorDesk, book: SponsorBook): BoundRpcSer
       if (state === undefined) throw new RpcRefused('UNKNOWN_SPONSOR', `no sponsor ${sponsorId}`, status.NOT_FOUND);
       return budgetResponse(sponsorId, state);
     },
+    async setPolicy(request, call) {
+      const reader = new RequestReader();
+      const sponsorId = reader.sponsorId(request.sponsorId, 'sponsor_id');
+      const commandId = reader.id(request.commandId, 'command_id');
+      const setBy = reader.id(request.setBy, 'set_by');
+      reader.done();
+      const { version, wire } = await policies.set(sponsorId, request.policy, commandId, setBy, call.traceparent);
+      return { sponsorId, version, policy: wire };
+    },
+    async getPolicy(request) {
+      const reader = new RequestReader();
+      const sponsorId = reader.sponsorId(request.sponsorId, 'sponsor_id');
+      reader.done();
+      const { version, wire } = await policies.find(sponsorId);
+      return { sponsorId, version, policy: wire };
+    },
+    async getSponsorship({ sponsorshipId }) {
+      const reader = new RequestReader();
+      reader.hash(sponsorshipId, 'sponsorship_id');
+      reader.done();
+      return sponsorshipResponse(sponsorshipId, (await sponsorships.load(sponsorshipId)).state);
+    },
   });
 }
 
@@ -176,6 +203,37 @@ function reserveResponse(reservationId: string, answer: ReserveAnswer): ReserveR
   return answer.outcome === 'reserved'
     ? { reservationId, outcome: ReserveOutcome.RESERVE_OUTCOME_RESERVED, reason: SponsorReason.SPONSOR_REASON_UNSPECIFIED, reservedWei: answer.reserved.toString() }
     : { reservationId, outcome: ReserveOutcome.RESERVE_OUTCOME_REFUSED, reason: REASONS[answer.reason], reservedWei: ('recorded' in answer ? (answer.recorded ?? 0n) : 0n).toString() };
+}
+
+const PHASES: Readonly<Record<SponsorshipState['phase'], SponsorshipPhase>> = {
+  absent: SponsorshipPhase.SPONSORSHIP_STATE_UNKNOWN,
+  granted: SponsorshipPhase.SPONSORSHIP_STATE_GRANTED,
+  issued: SponsorshipPhase.SPONSORSHIP_STATE_ISSUED,
+  settled: SponsorshipPhase.SPONSORSHIP_STATE_SETTLED,
+  expired: SponsorshipPhase.SPONSORSHIP_STATE_EXPIRED,
+};
+
+function sponsorshipResponse(sponsorshipId: string, state: SponsorshipState): GetSponsorshipResponse {
+  const grant = 'grant' in state ? state.grant : undefined;
+  const issue = 'issue' in state ? state.issue : undefined;
+  const settlement = state.phase === 'settled' ? state.settlement : undefined;
+  return {
+    sponsorshipId,
+    state: PHASES[state.phase],
+    sponsorId: grant?.sponsorId ?? '',
+    reservationId: grant?.reservationId ?? '',
+    screeningId: grant?.screeningId ?? '',
+    chainId: grant?.chainId ?? '',
+    entryPoint: grant?.entryPoint ?? '',
+    userOperationHash: issue?.userOperationHash ?? '',
+    validUntil: grant?.validUntil ?? 0n,
+    costWeiMax: grant?.costWeiMax ?? '',
+    caps: issue?.caps,
+    costWei: settlement?.costWei ?? '',
+    transactionHash: settlement?.transactionHash ?? '',
+    operation: grant?.operation,
+    paymasterData: issue?.paymasterData ?? '',
+  };
 }
 
 function budgetResponse(sponsorId: SponsorId, state: SponsorState): GetBudgetResponse {

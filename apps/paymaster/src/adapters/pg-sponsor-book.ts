@@ -1,4 +1,4 @@
-import { migrate, type Migration } from '@settlement/event-store/migrate';
+import type { Migration } from '@settlement/event-store/migrate';
 import type { EventStore, Transaction } from '@settlement/event-store/port';
 import { fold } from '@settlement/kernel/decider';
 import { invariant } from '@settlement/kernel/errors';
@@ -10,7 +10,7 @@ import { sponsorCodec } from '../sponsor/sponsor.codec';
 import { sponsorDecider, type RecordedReservation, type SponsorState } from '../sponsor/sponsor.decider';
 import { budgetChangeOf, sponsorStream, type SponsorEvent } from '../sponsor/sponsor.events';
 
-const SPONSOR_BOOK: Migration = {
+export const sponsorBookMigration: Migration = {
   version: 1,
   name: 'sponsor-book',
   sql: `
@@ -50,10 +50,6 @@ CREATE TABLE budget_change (
   PRIMARY KEY (sponsor_id, command_id)
 );`,
 };
-
-export function migrateSponsorBook(url: string): Promise<void> {
-  return migrate(url, 'paymaster', [SPONSOR_BOOK]);
-}
 
 /** Reads outside any transaction; the event store's readers serve. */
 export interface Reader {

@@ -10,7 +10,8 @@ import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import { AppendOutcomeUnknown } from '@settlement/event-store/errors';
 import type { RecordedEvent } from '@settlement/event-store/event';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { migrateSponsorBook, PgSponsorBook, reconcileSponsorBook } from '../adapters/pg-sponsor-book';
+import { PgSponsorBook, reconcileSponsorBook } from '../adapters/pg-sponsor-book';
+import { migratePaymaster } from '../adapters/pg-sponsorship-book';
 import type { PaymasterMetrics } from '../ports/paymaster-metrics';
 import { costConsumer } from './cost-consumer';
 import { openConfiguredSponsors } from './configured-sponsors';
@@ -41,7 +42,7 @@ beforeAll(async () => {
   postgres = await startPostgres({ databases: ['paymaster'] });
   url = postgres.urlFor('paymaster');
   store = await open();
-  await migrateSponsorBook(url);
+  await migratePaymaster(url);
   book = new PgSponsorBook(store);
 });
 afterAll(async () => {

@@ -1,5 +1,5 @@
-import type { EventStore, Transaction } from '@settlement/event-store/port';
-import { invariant } from '@settlement/kernel/errors';
+import type { Append, EventStore, Transaction } from '@settlement/event-store/port';
+import { invariant, OperationalError } from '@settlement/kernel/errors';
 import type { ReservationId, SponsorId } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
 import type { PaymasterLog } from '../ports/paymaster-log';
@@ -57,8 +57,17 @@ export class SponsorDesk {
     });
   }
 
-  /** Decides within a transaction that somebody else commits. Nothing is answered to the world before that commit. */
-  async decideIn(tx: Transaction, sponsorId: SponsorId, requests: readonly SponsorRequest[], traceparent: string): Promise<readonly SponsorAnswer[]> {
+  /**
+   * Decides within a transaction that somebody else commits. Nothing is answered to the world before that commit. `alongside`
+   * writes what follows from the answers and tells what is appended with them: in the same call, so that all partitions are locked in one order.
+   */
+  async decideIn(
+    tx: Transaction,
+    sponsorId: SponsorId,
+    requests: readonly SponsorRequest[],
+    traceparent: string,
+    alongside: (answers: readonly SponsorAnswer[]) => Promise<readonly Append[]> = () => Promise.resolve([]),
+  ): Promise<readonly SponsorAnswer[]> {
     const { book, clock } = this.options;
     const opening = requests.some(({ kind }) => kind === 'set-budget');
     const ids = [...new Set(requests.flatMap(idsOf))];
@@ -74,7 +83,7 @@ export class SponsorDesk {
       ),
     ]);
     const decision = decideGroup(sponsorId, entry, recorded, looked, clock.nowNs());
-    await this.write(tx, sponsorId, entry.version, decision, traceparent);
+    await this.write(tx, sponsorId, entry.version, decision, traceparent, await alongside(decision.answers));
     this.tell(sponsorId, entry.state.overrun, decision);
     return decision.answers;
   }
@@ -103,9 +112,9 @@ export class SponsorDesk {
     this.queues.delete(sponsorId);
   }
 
-  private async write(tx: Transaction, sponsorId: SponsorId, version: bigint, decision: GroupDecision, traceparent: string): Promise<void> {
+  private async write(tx: Transaction, sponsorId: SponsorId, version: bigint, decision: GroupDecision, traceparent: string, others: readonly Append[]): Promise<void> {
     const { appends, state, budgetChanges } = decision;
-    if (appends.length === 0) return;
+    if (appends.length === 0 && others.length === 0) return;
     const streamId = sponsorStream(sponsorId);
     const events = appends.flatMap((append) => append.events);
     let at = version;
@@ -115,15 +124,17 @@ export class SponsorDesk {
       return { streamId, expectedVersion, commandId, events: own.map((event) => sponsorCodec.encode(event)), traceparent };
     });
     // The append is sent last, because it takes the partition's lock, which every other stream of the partition waits for.
-    const writing = this.options.book.write(tx, sponsorId, { events, state, version: at, budgetChanges });
-    const appending = tx.append(encoded);
+    const writing = events.length === 0 ? undefined : this.options.book.write(tx, sponsorId, { events, state, version: at, budgetChanges });
+    const appending = tx.append([...encoded, ...others]);
     // Both are waited for also when one fails: nothing of this transaction may still be under way when it is rolled back.
     const [written, appended] = await Promise.allSettled([writing, appending]);
     if (written.status === 'rejected') throw written.reason;
     if (appended.status === 'rejected') throw appended.reason;
-    for (const result of appended.value) {
+    for (const [i, result] of appended.value.entries()) {
+      // Another process has changed the other stream: everything is rolled back and decided again on what stands then.
+      if (i >= encoded.length && result.outcome === 'conflict') throw new OperationalError('CONTENTION', `${result.streamId} was changed meanwhile`, 'not-done');
       // The row lock has kept everybody else away: a log that stands elsewhere than the book is damage, not concurrency.
-      invariant(result.outcome === 'appended', 'SPONSOR_BOOK', 'the sponsor book and its log disagree', { sponsorId, version, result });
+      invariant(result.outcome !== 'conflict' && (i >= encoded.length || result.outcome === 'appended'), 'SPONSOR_BOOK', 'the sponsor book and its log disagree', { sponsorId, version, result });
     }
   }
 
