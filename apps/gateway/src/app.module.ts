@@ -16,6 +16,8 @@ import type { ServiceShell } from '@settlement/service/run-service';
 import { CLOCK, DATABASE, EVENT_STORE, FEED, IDS, RANDOMNESS } from '@settlement/service/tokens';
 import type { Pool } from 'pg';
 import { fastifyHttp } from './adapters/fastify-http';
+import { BatchingPaymentChain } from './adapters/batching-payment-chain';
+import { GrpcDirectRelayer } from './adapters/grpc-direct-relayer';
 import { migrateGateway } from './adapters/gateway-schema';
 import { GrpcLedger, GrpcRelayer, GrpcScreener, GrpcSponsor } from './adapters/grpc-peers';
 import { JsonRpcWalletCode } from './adapters/json-rpc-wallet-code';
@@ -36,8 +38,10 @@ import { paymentRoutes } from './payment/payment.rest';
 import { TokenBuckets } from '@settlement/rpc/token-bucket';
 import { Reactions } from './reactions';
 import { refundRoutes } from './refund/refund.rest';
-import { API_SERVER, CHAINS, COMMAND_INTAKE, MERCHANT_DIRECTORY, OWN_LOG, PAYMENT_LOG, PAYMENT_READER, PEERS, REACTIONS, SCHEMA, SECRET_BOX, WEBHOOKS } from './tokens';
+import { API_SERVER, CHAINS, COMMAND_INTAKE, MERCHANT_DIRECTORY, OWN_LOG, PAYMENT_LOG, PAYMENT_READER, PEERS, REACTIONS, SCHEMA, SECRET_BOX, WEBHOOKS, X402 as X402_FACILITATOR } from './tokens';
 import { Webhooks } from './webhook/webhooks';
+import { networksOf } from './x402/networks';
+import { X402 } from './x402/x402';
 
 const API_VERSION = '1.0.0';
 
@@ -47,6 +51,7 @@ export class Peers implements OnApplicationShutdown {
   readonly screener: GrpcScreener;
   readonly sponsor: GrpcSponsor;
   readonly relayer: GrpcRelayer;
+  readonly directRelayer: GrpcDirectRelayer;
   readonly ledger: GrpcLedger;
 
   constructor(config: GatewayConfig, clock: Clock, shell: ServiceShell) {
@@ -59,6 +64,7 @@ export class Peers implements OnApplicationShutdown {
     this.screener = new GrpcScreener(screening);
     this.sponsor = new GrpcSponsor(paymaster);
     this.relayer = new GrpcRelayer(relayer, clock);
+    this.directRelayer = new GrpcDirectRelayer(relayer, clock);
     this.ledger = new GrpcLedger(batch);
     // Shown, not required: a payment is accepted with the own database alone and waits for its peers.
     const peer = (name: string, ask: () => Promise<unknown>): void => {
@@ -116,11 +122,31 @@ export class GatewayModule {
             }),
         },
         {
+          provide: X402_FACILITATOR,
+          inject: [EVENT_STORE, CLOCK, IDS, PEERS, SCHEMA],
+          useFactory: (store: PostgresEventStore, clock: Clock, ids: IdSource, peers: Peers) => {
+            const networks = networksOf(config.CHAINS, config.X402_V1_NETWORKS);
+            return new X402({
+              store, clock, ids, networks,
+              logger: shell.logger,
+              metrics: shell.metrics,
+              chains: new Map(networks.chains.map((chain) => [chain.chainId, new BatchingPaymentChain(chain.rpcUrls.map((url) => jsonRpc(url, { timeoutMs: 4_000 })), chain.blockTimeMs)])),
+              screener: peers.screener,
+              sponsor: peers.sponsor,
+              relayer: peers.directRelayer,
+              sponsorId: config.X402_SPONSOR_ID ?? config.DEFAULT_SPONSOR_ID,
+              access: config.X402_ACCESS === 'open' ? { kind: 'public' } : { kind: 'merchant', scope: 'payments:write' },
+              settleTimeoutMs: config.X402_SETTLE_TIMEOUT_MS,
+              batchMax: config.SUBMISSION_BATCH_MAX,
+            });
+          },
+        },
+        {
           provide: REACTIONS,
-          inject: [EVENT_STORE, OWN_LOG, FEED, CLOCK, PEERS, WEBHOOKS, PAYMENT_LOG],
-          useFactory: (store: PostgresEventStore, ownLog: EventFeed, feed: EventFeed, clock: Clock, peers: Peers, webhooks: Webhooks, log: PaymentLog) =>
+          inject: [EVENT_STORE, OWN_LOG, FEED, CLOCK, PEERS, WEBHOOKS, PAYMENT_LOG, X402_FACILITATOR],
+          useFactory: (store: PostgresEventStore, ownLog: EventFeed, feed: EventFeed, clock: Clock, peers: Peers, webhooks: Webhooks, log: PaymentLog, x402: X402) =>
             new Reactions({
-              store, ownLog, feed, clock, webhooks, log,
+              store, ownLog, feed, clock, webhooks, log, x402,
               screener: peers.screener,
               sponsor: peers.sponsor,
               relayer: peers.relayer,
@@ -131,10 +157,10 @@ export class GatewayModule {
         },
         {
           provide: API_SERVER,
-          inject: [EVENT_STORE, DATABASE, CLOCK, IDS, RANDOMNESS, CHAINS, COMMAND_INTAKE, MERCHANT_DIRECTORY, PAYMENT_READER, PEERS, WEBHOOKS],
+          inject: [EVENT_STORE, DATABASE, CLOCK, IDS, RANDOMNESS, CHAINS, COMMAND_INTAKE, MERCHANT_DIRECTORY, PAYMENT_READER, PEERS, WEBHOOKS, X402_FACILITATOR],
           useFactory: (
             store: PostgresEventStore, database: Pool, clock: Clock, ids: IdSource, randomness: Randomness, chains: Chains,
-            intake: CommandIntake, directory: MerchantDirectory, reader: PaymentReader, peers: Peers, webhooks: Webhooks,
+            intake: CommandIntake, directory: MerchantDirectory, reader: PaymentReader, peers: Peers, webhooks: Webhooks, x402: X402,
           ) => {
             const endpoints = new Map([...chains.values()].map((chain) => [chain.chainId, chain.rpcUrls.map((url) => jsonRpc(url, { timeoutMs: 2_000 }))]));
             const routes = [
@@ -142,6 +168,7 @@ export class GatewayModule {
               ...refundRoutes({ intake, reader, database, clock, ids }),
               ...balanceRoutes(peers.ledger),
               ...webhooks.routes(),
+              ...x402.routes,
               ...merchantRoutes({ store, intake, directory, chains, clock, ids, randomness, defaultSponsorId: config.DEFAULT_SPONSOR_ID }),
             ];
             return new ApiServer({

@@ -32,6 +32,18 @@ const schema = z.object({
   /** Requests that a key may have in hand at once, and the seconds in which that quota fills up again. */
   RATE_LIMIT_QUOTA: positiveInteger.default(20_000),
   RATE_LIMIT_WINDOW_SECONDS: positiveInteger.default(10),
+  /** Who may have x402 payments verified and settled, at the sponsor's cost: anybody, or holders of an API key with payments:write. */
+  X402_ACCESS: z.enum(['open', 'api-key']).default('api-key'),
+  /** Pays the gas of x402 settlements; absent, DEFAULT_SPONSOR_ID does. */
+  X402_SPONSOR_ID: z
+    .string()
+    .regex(/^spo_[0-9a-z_-]{1,64}$/, 'expected a sponsor id such as spo_default')
+    .transform((text) => text as SponsorId)
+    .optional(),
+  /** Until a settle request hears that the outcome is open. The SDK's resource servers wait 90 s. */
+  X402_SETTLE_TIMEOUT_MS: positiveInteger.max(85_000).default(60_000),
+  /** Further network names of version 1, such as {"anvil":"eip155:31337"}; the SDK's own need none. */
+  X402_V1_NETWORKS: jsonVariable(z.record(z.string().regex(/^[a-z0-9-]{1,40}$/), z.string().regex(/^eip155:[1-9][0-9]{0,15}$/))).default({}),
   /** Payments that one call to the peers decides at most. */
   SUBMISSION_BATCH_MAX: positiveInteger.max(1_000).default(200),
   /** For sandboxes: http, loopback and private addresses become allowed as webhook targets. */

@@ -10,6 +10,8 @@ import type { Registry } from 'prom-client';
 import { RELAYER_FACTS, relayOutcomeReaction } from './payment/relay-outcome.reaction';
 import { SETTLEMENT_FACTS, settlementOutcomeReaction } from './payment/settlement-outcome.reaction';
 import { paymentViewProjection } from './payment/payment-view.projection';
+import { EXECUTION_FACTS, SETTLEMENT_STARTS } from './x402/settlement.reaction';
+import type { X402 } from './x402/x402';
 import { submissionReaction, type SubmissionReactionOptions } from './payment/submission.reaction';
 
 export interface ReactionsOptions extends SubmissionReactionOptions {
@@ -20,6 +22,8 @@ export interface ReactionsOptions extends SubmissionReactionOptions {
   readonly logger: Logger;
   readonly metrics: Registry;
   readonly submissionBatchMax: number;
+  /** Settlements of the x402 facilitator that go on without a caller. */
+  readonly x402: Pick<X402, 'resumption' | 'executions'>;
   /** Schedules webhooks for this service's own facts. */
   readonly webhooks: { readonly types: readonly string[]; readonly projection: FeedProjection };
 }
@@ -46,6 +50,8 @@ export class Reactions implements OnApplicationBootstrap, BeforeApplicationShutd
     this.consumers = [
       await reactToFeed({ ...own, consumer: 'payment-submission', types: ['PaymentAccepted'], batchSizeMax: this.options.submissionBatchMax }, submissionReaction(this.options)),
       await projectFeed({ ...own, consumer: 'webhooks', types: this.options.webhooks.types }, this.options.webhooks.projection),
+      await reactToFeed({ ...own, consumer: 'x402-resumption', types: SETTLEMENT_STARTS, batchSizeMax: this.options.submissionBatchMax }, this.options.x402.resumption),
+      await reactToFeed({ ...common, feed, source: 'relayer', consumer: 'x402-executions', types: EXECUTION_FACTS, batchSizeMax: 200 }, this.options.x402.executions),
       await reactToFeed({ ...common, feed, source: 'relayer', consumer: 'relay-outcome', types: RELAYER_FACTS, batchSizeMax: 200 }, relayOutcomeReaction(store, clock, log)),
       await reactToFeed({ ...common, feed, source: 'batch-settlement', consumer: 'settlement-outcome', types: SETTLEMENT_FACTS, batchSizeMax: 100 }, settlementOutcomeReaction(store, clock, log)),
     ];
@@ -58,6 +64,6 @@ export class Reactions implements OnApplicationBootstrap, BeforeApplicationShutd
 
   /** Everything that the own log held at the time of the call has been reacted to; for tests. */
   async caughtUp(): Promise<void> {
-    await Promise.all([this.view?.caughtUp(), ...this.consumers.slice(0, 2).map((consumer) => consumer.caughtUp())]);
+    await Promise.all([this.view?.caughtUp(), ...this.consumers.slice(0, 3).map((consumer) => consumer.caughtUp())]);
   }
 }

@@ -9,5 +9,6 @@ export const REACTIONS = Symbol('REACTIONS');
 export const SECRET_BOX = Symbol('SECRET_BOX');
 export const OWN_LOG = Symbol('OWN_LOG');
 export const SCHEMA = Symbol('SCHEMA');
+export const X402 = Symbol('X402');
 export const WEBHOOKS = Symbol('WEBHOOKS');
 export const PAYMENT_LOG = Symbol('PAYMENT_LOG');

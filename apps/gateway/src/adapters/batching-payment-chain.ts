@@ -41,16 +41,17 @@ export class BatchingPaymentChain implements PaymentChain {
     });
   }
 
-  async logs(address: EvmAddress, topics: readonly (string | null)[], secondsBack: number): Promise<readonly ChainLog[]> {
+  async logs(address: EvmAddress, topics: readonly (string | null)[], within: Parameters<PaymentChain['logs']>[2]): Promise<readonly ChainLog[]> {
+    if ('block' in within) return logsOf(await this.result('eth_getLogs', [{ address, topics, fromBlock: quantity(within.block), toBlock: quantity(within.block) }]));
     const latest = BigInt(hexOf(await this.result('eth_blockNumber', [])));
     // Blocks can come faster than expected: twice as many, and a few.
-    const span = BigInt(Math.ceil((secondsBack * 2_000) / this.blockTimeMs)) + 10n;
+    const span = BigInt(Math.ceil((within.secondsBack * 2_000) / this.blockTimeMs)) + 10n;
     let to = latest;
     const oldest = latest > span ? latest - span : 0n;
     for (let requests = 0; requests < LOG_REQUESTS_MAX && to >= oldest; requests += 1) {
       const from = to - LOG_BLOCKS_MAX + 1n > oldest ? to - LOG_BLOCKS_MAX + 1n : oldest;
       const found = logsOf(await this.result('eth_getLogs', [{ address, topics, fromBlock: quantity(from), toBlock: quantity(to) }]));
-      if (found.length > 0 || from === 0n) return found;
+      if (found.length > 0 || from === oldest) return found;
       to = from - 1n;
     }
     return [];
@@ -124,8 +125,8 @@ const quantity = (value: bigint): string => `0x${value.toString(16)}`;
 function logsOf(result: unknown): readonly ChainLog[] {
   if (!Array.isArray(result)) throw new OperationalError('RPC_MALFORMED', 'expected logs', 'not-done');
   return result.map((log: unknown): ChainLog => {
-    const { transactionHash, blockNumber, topics, data } = log as { transactionHash?: unknown; blockNumber?: unknown; topics?: unknown; data?: unknown };
+    const { transactionHash, blockNumber, logIndex, topics, data } = log as Readonly<Record<string, unknown>>;
     if (!Array.isArray(topics)) throw new OperationalError('RPC_MALFORMED', 'expected topics', 'not-done');
-    return { transactionHash: hexOf(transactionHash), blockNumber: BigInt(hexOf(blockNumber)), topics: topics.map(hexOf), data: hexOf(data) };
+    return { transactionHash: hexOf(transactionHash), blockNumber: BigInt(hexOf(blockNumber)), logIndex: Number(hexOf(logIndex)), topics: topics.map(hexOf), data: hexOf(data) };
   });
 }

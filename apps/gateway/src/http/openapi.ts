@@ -36,7 +36,7 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
         'POST requests carry an Idempotency-Key: repeated with the same key a request takes effect once. Problems are RFC 9457 documents with a stable `code`.',
     },
     servers: [{ url: '/' }],
-    tags: ['Payments', 'Refunds', 'Balance', 'Webhooks', 'Administration'].map((name) => ({ name })),
+    tags: ['Payments', 'Refunds', 'Balance', 'Webhooks', 'x402', 'Administration'].map((name) => ({ name })),
     paths,
     components: {
       securitySchemes: {

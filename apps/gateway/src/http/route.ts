@@ -39,7 +39,7 @@ export interface RouteAnswer {
 
 export interface RouteDocumentation {
   readonly operationId: string;
-  readonly tag: 'Payments' | 'Refunds' | 'Balance' | 'Webhooks' | 'Administration' | 'Service';
+  readonly tag: 'Payments' | 'Refunds' | 'Balance' | 'Webhooks' | 'x402' | 'Administration' | 'Service';
   readonly summary: string;
   readonly description?: string;
   /** Schema of each answer that is not a problem. */

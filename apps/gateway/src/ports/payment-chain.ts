@@ -11,6 +11,8 @@ export type ChainReading = { readonly ok: true; readonly hex: string } | { reado
 export interface ChainLog {
   readonly transactionHash: string;
   readonly blockNumber: bigint;
+  /** Within the block. */
+  readonly logIndex: number;
   readonly topics: readonly string[];
   readonly data: string;
 }
@@ -18,8 +20,8 @@ export interface ChainLog {
 /** The chain as a verifier of payments asks it. Questions of one moment travel together. Throws `OperationalError` when no node answers. */
 export interface PaymentChain {
   read(queries: readonly ChainQuery[]): Promise<readonly ChainReading[]>;
-  /** Logs of a contract whose topics are these (null matches any), from at most `secondsBack` seconds ago. */
-  logs(address: EvmAddress, topics: readonly (string | null)[], secondsBack: number): Promise<readonly ChainLog[]>;
+  /** Logs of a contract whose topics are these (null matches any), of one block or from at most `secondsBack` ago. */
+  logs(address: EvmAddress, topics: readonly (string | null)[], within: { readonly block: bigint } | { readonly secondsBack: number }): Promise<readonly ChainLog[]>;
   /** Call data of a mined transaction; undefined when the node knows none. */
   inputOf(transactionHash: string): Promise<string | undefined>;
 }

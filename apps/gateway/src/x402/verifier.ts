@@ -220,7 +220,7 @@ function simulationOf(terms: Eip3009Terms): { readonly query: ChainQuery; passed
 }
 
 /** What the SDK's facilitator would take and this one cannot execute. */
-function whatThisFacilitatorAddsTo(terms: PaymentTerms): Verdict {
+export function whatThisFacilitatorAddsTo(terms: PaymentTerms): Verdict {
   const { chain, asset, identifier } = terms;
   if (!chain.tokens.has(asset)) return no(OWN_REASONS.unsupportedAsset, 'this facilitator settles the tokens of its configuration only');
   if (terms.method === 'permit2' && chain.permit2Proxy === undefined) return no(OWN_REASONS.permit2NotOffered);
