@@ -152,6 +152,7 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
       transfersAddress: deployment.transfers,
       permit2ProxyAddress: deployment.permit2Proxy,
       entryPoints: deployment.entryPoints.map(({ address, version }) => ({ address, version })),
+      sponsorPaymasters: deployment.sponsorPaymasters,
       walletFactories: [deployment.walletFactory],
       finalityDepth: options.finalityDepth,
       blockTimeMs: options.blockTimeMs,

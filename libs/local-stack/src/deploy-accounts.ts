@@ -21,6 +21,10 @@ export function canonical(address: EvmAddress, salt: string, creationCode: strin
   return { address, data: salt + creationCode.slice(2) };
 }
 
+/** anvil's tenth development key: public, worth nothing. Signs sponsorships where a local deployment names no other signer. */
+export const DEV_SPONSOR_SIGNER_KEY = '0x2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6';
+export const DEV_SPONSOR_SIGNER = '0xa0ee7a142d267c1f36714e4a8f75612f20a79720' as EvmAddress;
+
 /** The published entry points. That their code makes the canonical addresses proves that it is the code of public chains. */
 export const ENTRY_POINTS: Readonly<Record<EntryPointVersion, CanonicalContract>> = {
   '0.7': canonical(ENTRY_POINT_V07, '0x90d8084deab30c2a37c45e8d47f49f2f7965183cb6990a98943ef94940681de3', entryPointV07Bytecode),

@@ -8,12 +8,13 @@ import { ownedWalletFactoryBytecode } from '@settlement/contracts/generated/Owne
 import { signatureCheckerBytecode } from '@settlement/contracts/generated/SignatureChecker';
 import { simpleAccountFactoryV07Bytecode } from '@settlement/contracts/generated/SimpleAccountFactoryV07';
 import { simpleAccountFactoryV08Bytecode } from '@settlement/contracts/generated/SimpleAccountFactoryV08';
+import { sponsorPaymasterAbi, sponsorPaymasterBytecode } from '@settlement/contracts/generated/SponsorPaymaster';
 import { transfersAbi, transfersBytecode } from '@settlement/contracts/generated/Transfers';
 import { ENTRY_POINT_V07, ENTRY_POINT_V08, type EntryPointVersion } from '@settlement/chain/user-operation';
 import { orThrow } from '@settlement/kernel/parsed';
 import { parseEvmAddress, type EvmAddress } from '@settlement/kernel/address';
 import { invariant, OperationalError } from '@settlement/kernel/errors';
-import { DETERMINISTIC_DEPLOYER, ENTRY_POINTS } from './deploy-accounts';
+import { DETERMINISTIC_DEPLOYER, DEV_SPONSOR_SIGNER, ENTRY_POINTS } from './deploy-accounts';
 import { AbiCoder, getCreateAddress, id, Interface, type InterfaceAbi } from 'ethers';
 
 export interface LocalRoles {
@@ -23,6 +24,10 @@ export interface LocalRoles {
   readonly governor: EvmAddress;
   readonly epochKeeper: EvmAddress;
   readonly relayers: readonly EvmAddress[];
+  /** Of the paymasters' deposits and stakes; the governor unless named. */
+  readonly treasury?: EvmAddress;
+  /** Whose signatures the paymasters take; `DEV_SPONSOR_SIGNER` unless named. */
+  readonly sponsorSigner?: EvmAddress;
 }
 
 export interface LocalCaps {
@@ -44,6 +49,8 @@ export interface LocalDeployment {
   readonly permit2Proxy: EvmAddress;
   /** At their canonical addresses, with the published account factory of each. */
   readonly entryPoints: readonly { readonly address: EvmAddress; readonly version: EntryPointVersion; readonly accountFactory: EvmAddress }[];
+  /** Ours, one for each entry point, staked and with a deposit. */
+  readonly sponsorPaymasters: readonly { readonly entryPoint: EvmAddress; readonly address: EvmAddress }[];
   /** Makes wallets with ERC-1271 (libs/contracts/solidity/peers/Wallets.sol); listed by `Transfers` for ERC-6492. */
   readonly walletFactory: EvmAddress;
   /** False when the chain had both already. */
@@ -87,6 +94,14 @@ const WALLET_FACTORY_NONCE = 5;
 // Two nonces on: both entry points come through the deterministic deployer.
 const ACCOUNT_FACTORY_V07_NONCE = 8;
 const ACCOUNT_FACTORY_V08_NONCE = 9;
+const SPONSOR_PAYMASTER_V07_NONCE = 10;
+const SPONSOR_PAYMASTER_V08_NONCE = 11;
+
+/** 10 units of native currency in each deposit, 1 staked for a day, and at most 0.05 for one operation. */
+const PAYMASTER_DEPOSIT_WEI = 10n ** 19n;
+const PAYMASTER_STAKE_WEI = 10n ** 18n;
+const PAYMASTER_UNSTAKE_SECONDS = 86_400;
+const COST_PER_OPERATION_WEI_MAX = 5n * 10n ** 16n;
 
 /** Where every public chain has it. */
 export const X402_PERMIT2_PROXY = address('0x402085c248eea27d92e8b30b2c58ed07f9e20001');
@@ -94,6 +109,7 @@ export const X402_PERMIT2_PROXY = address('0x402085c248eea27d92e8b30b2c58ed07f9e
 const usdcInterface = new Interface(fiatTokenV2_2Abi as unknown as InterfaceAbi);
 const proxyInterface = new Interface(fiatTokenProxyAbi as unknown as InterfaceAbi);
 const transfersInterface = new Interface(transfersAbi as unknown as InterfaceAbi);
+const paymasterInterface = new Interface(sponsorPaymasterAbi as unknown as InterfaceAbi);
 const vaultInterface = new Interface(paymentVaultAbi as unknown as InterfaceAbi);
 
 interface Sending {
@@ -101,6 +117,7 @@ interface Sending {
   readonly to?: EvmAddress;
   readonly data: string;
   readonly gas: number;
+  readonly valueWei?: bigint;
 }
 
 /** The node's unsigned sending, in order: explicit nonces, so that a batch cannot be shuffled. */
@@ -122,12 +139,12 @@ function impersonator(rpc: JsonRpc) {
       if (!nonces.has(from)) nonces.set(from, Number(await rpc.call('eth_getTransactionCount', [from, 'pending'])));
     }
     const answers = await rpc.batch(
-      sendings.map(({ from, to, data, gas }) => {
+      sendings.map(({ from, to, data, gas, valueWei }) => {
         const nonce = nonces.get(from) ?? 0;
         nonces.set(from, nonce + 1);
         return {
           method: 'eth_sendTransaction',
-          params: [{ from, ...(to === undefined ? {} : { to }), data, gas: `0x${gas.toString(16)}`, nonce: `0x${nonce.toString(16)}` }],
+          params: [{ from, ...(to === undefined ? {} : { to }), data, gas: `0x${gas.toString(16)}`, ...(valueWei === undefined ? {} : { value: `0x${valueWei.toString(16)}` }), nonce: `0x${nonce.toString(16)}` }],
         };
       }),
     );
@@ -208,6 +225,15 @@ function deployments(roles: LocalRoles): readonly Sending[] {
     { ...create(ENTRY_POINTS['0.8'].data), to: DETERMINISTIC_DEPLOYER },
     create(simpleAccountFactoryV07Bytecode + encode(['address'], [ENTRY_POINT_V07])),
     create(simpleAccountFactoryV08Bytecode + encode(['address'], [ENTRY_POINT_V08])),
+    ...[ENTRY_POINT_V07, ENTRY_POINT_V08].map((entryPoint) =>
+      create(
+        sponsorPaymasterBytecode +
+          encode(
+            ['address', 'address', 'uint48', 'address', 'address', 'address', 'address', 'uint128'],
+            [entryPoint, roles.admin, ADMIN_DELAY_SECONDS, roles.governor, roles.guardian, roles.treasury ?? roles.governor, roles.sponsorSigner ?? DEV_SPONSOR_SIGNER, COST_PER_OPERATION_WEI_MAX],
+          ),
+      ),
+    ),
   ];
 }
 
@@ -222,6 +248,10 @@ function configuration(roles: LocalRoles, caps: LocalCaps, usdc: EvmAddress, vau
     call(DEPLOYER, usdc, usdcInterface.encodeFunctionData('initializeV2_2', [[], 'USDC'])),
     call(TOKEN_OWNER, usdc, usdcInterface.encodeFunctionData('configureMinter', [TOKEN_MINTER, 2n ** 200n])),
     call(roles.governor, vault, vaultInterface.encodeFunctionData('setTokenRules', [usdc, true, caps.perTransactionMax, caps.perWindowMax, caps.windowSeconds])),
+    ...[SPONSOR_PAYMASTER_V07_NONCE, SPONSOR_PAYMASTER_V08_NONCE].flatMap((nonce) => [
+      { ...call(DEPLOYER, created(nonce), paymasterInterface.encodeFunctionData('deposit')), valueWei: PAYMASTER_DEPOSIT_WEI },
+      { ...call(roles.treasury ?? roles.governor, created(nonce), paymasterInterface.encodeFunctionData('addStake', [PAYMASTER_UNSTAKE_SECONDS])), valueWei: PAYMASTER_STAKE_WEI },
+    ]),
     call(roles.governor, created(TRANSFERS_NONCE), transfersInterface.encodeFunctionData('setWalletFactory', [created(WALLET_FACTORY_NONCE), true])),
   ];
 }
@@ -279,6 +309,10 @@ export async function deployLocal(rpcUrl: string, roles: LocalRoles, caps: Local
     entryPoints: [
       { address: ENTRY_POINT_V08, version: '0.8', accountFactory: created(ACCOUNT_FACTORY_V08_NONCE) },
       { address: ENTRY_POINT_V07, version: '0.7', accountFactory: created(ACCOUNT_FACTORY_V07_NONCE) },
+    ],
+    sponsorPaymasters: [
+      { entryPoint: ENTRY_POINT_V08, address: created(SPONSOR_PAYMASTER_V08_NONCE) },
+      { entryPoint: ENTRY_POINT_V07, address: created(SPONSOR_PAYMASTER_V07_NONCE) },
     ],
     walletFactory: created(WALLET_FACTORY_NONCE),
     fresh: !started,
