@@ -26,6 +26,8 @@ export interface RelayerWorld {
   readonly chain: LocalDeployment;
   readonly rpc: JsonRpc;
   readonly relayer: EvmAddress;
+  /** Of every relayer key; `relayer` is the first. */
+  readonly keyAddresses: readonly EvmAddress[];
   readonly guardian: EvmAddress;
   readonly payers: readonly Payer[];
   readonly environment: (database: string) => Record<string, string>;
@@ -40,10 +42,12 @@ export const randomKey32 = (): Bytes32 => `0x${randomBytes(32).toString('hex')}`
 export const merchantKeyOf = (merchant: number): Bytes32 => `0x${merchant.toString(16).padStart(64, '0')}` as Bytes32;
 export const relayerAddress = addressOfPrivateKey(Buffer.from(DEV_RELAYER_KEY.slice(2), 'hex'));
 
-export async function startWorld(options: { databases: readonly string[]; payers: number; blockTimeMs: number | 'instant'; finalityDepth?: number }): Promise<RelayerWorld> {
+export async function startWorld(options: { databases: readonly string[]; payers: number; blockTimeMs: number | 'instant'; finalityDepth?: number; furtherKeys?: number }): Promise<RelayerWorld> {
   const postgres = await startPostgres({ databases: options.databases });
   const anvil = await startAnvil({ blockTimeMs: options.blockTimeMs });
-  const roles = { admin: DEV_OTHER, guardian: DEV_OTHER, governor: DEV_OTHER, epochKeeper: DEV_OTHER, relayers: [relayerAddress] };
+  const furtherKeys = Array.from({ length: options.furtherKeys ?? 0 }, () => randomKey32());
+  const keyAddresses = [DEV_RELAYER_KEY, ...furtherKeys].map((key) => addressOfPrivateKey(Buffer.from(key.slice(2), 'hex')));
+  const roles = { admin: DEV_OTHER, guardian: DEV_OTHER, governor: DEV_OTHER, epochKeeper: DEV_OTHER, relayers: keyAddresses };
   const chain = await deployLocal(anvil.rpcUrl, roles);
   const payers = Array.from({ length: options.payers }, (): Payer => {
     const key = new Uint8Array(randomBytes(32));
@@ -53,6 +57,7 @@ export async function startWorld(options: { databases: readonly string[]; payers
   const rpc = jsonRpc(anvil.rpcUrl);
   const separator = domainSeparator(chain.usdcDomain);
   const chainId = `eip155:${chain.chainId}`;
+  for (const address of keyAddresses.slice(1)) await rpc.call('anvil_setBalance', [address, `0x${(10n ** 18n).toString(16)}`]);
   let count = 0;
   return {
     postgres,
@@ -60,6 +65,7 @@ export async function startWorld(options: { databases: readonly string[]; payers
     chain,
     rpc,
     relayer: relayerAddress,
+    keyAddresses,
     guardian: DEV_OTHER,
     payers,
     environment: (database) => ({
@@ -75,7 +81,7 @@ export async function startWorld(options: { databases: readonly string[]; payers
           tokens: [{ symbol: 'USDC', address: chain.usdc, decimals: 6, eip712Name: chain.usdcDomain.name, eip712Version: chain.usdcDomain.version }],
         },
       ]),
-      RELAYER_KEYS: JSON.stringify([DEV_RELAYER_KEY]),
+      RELAYER_KEYS: JSON.stringify([DEV_RELAYER_KEY, ...furtherKeys]),
       INSTANCE_ID: 'relayer-test',
       LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
     }),
