@@ -60,6 +60,7 @@ export interface ChainOptions {
 export type SubmitAnswer = 'accepted' | 'known' | 'nonce-used' | 'replacement-underpriced' | 'fee-too-low';
 
 const BASE_FEE_WEI_MIN = 1_000_000_000n;
+const BASE_FEE_WEI_USUAL = 4n * BASE_FEE_WEI_MIN;
 const GENESIS_HASH = `0x${'00'.repeat(32)}`;
 
 /**
@@ -74,7 +75,7 @@ export class SimulatedChain {
   readonly #nonces = new Map<string, bigint>();
   readonly #executedBy = new Map<string, string>();
   readonly #receipts = new Map<string, { readonly block: Block; readonly transaction: MinedTransaction }>();
-  #baseFeeWei = BASE_FEE_WEI_MIN * 4n;
+  #baseFeeWei = BASE_FEE_WEI_USUAL;
   /** The guardian has frozen the vault: every call reverts. */
   frozen = false;
   #highest = 0;
@@ -202,8 +203,8 @@ export class SimulatedChain {
       for (const [key, bytes] of mempool) if (bytes.nonce < (this.#nonces.get(bytes.sender) ?? 0n)) mempool.delete(key);
     }
     this.#highest = Math.max(this.#highest, number);
-    // EIP-1559 moves the base fee by an eighth a block at most; whether up or down is chance here.
-    const moved = prng.chance(500) ? (this.#baseFeeWei * 9n) / 8n : (this.#baseFeeWei * 7n) / 8n;
+    // EIP-1559 moves the base fee by an eighth a block at most; whether up or down is chance here, around what is usual.
+    const moved = prng.chance(this.#baseFeeWei > BASE_FEE_WEI_USUAL ? 300 : 600) ? (this.#baseFeeWei * 9n) / 8n : (this.#baseFeeWei * 7n) / 8n;
     this.#baseFeeWei = moved < BASE_FEE_WEI_MIN ? BASE_FEE_WEI_MIN : moved;
     this.#version += 1;
     return block;
@@ -214,7 +215,7 @@ export class SimulatedChain {
   }
 
   calmBaseFee(): void {
-    this.#baseFeeWei = BASE_FEE_WEI_MIN * 4n;
+    this.#baseFeeWei = BASE_FEE_WEI_USUAL;
   }
 
   /**

@@ -30,8 +30,12 @@ const GIVEN_UP = 'given-up';
 export class SimulatedDatabase {
   readonly claims = new Map<string, string>();
   readonly leases = new Map<string, SimulatedLease>();
-  /** In commit order; the index is the position. */
-  readonly log: RecordedEvent[] = [];
+  /** Token of each lane's last acquisition: what every record of a lane is checked against. */
+  readonly fences = new Map<string, bigint>();
+  /** Owner to when it counts as gone, by the database's own clock. */
+  readonly replicas = new Map<string, number>();
+  readonly #logs: RecordedEvent[][] = Array.from({ length: PARTITIONS }, () => []);
+  readonly #listeners = new Set<(partition: number, head: bigint) => void>();
   readonly #streams = new Map<string, RecordedEvent[]>();
   readonly #commands = new Map<string, AppendResult>();
 
@@ -54,6 +58,19 @@ export class SimulatedDatabase {
     return BigInt(GENESIS_MS) * 1_000_000n + BigInt(this.parts.nowUs()) * 1_000n;
   }
 
+  get nowUs(): number {
+    return this.parts.nowUs();
+  }
+
+  /** In commit order; position n stands at index n - 1. */
+  partition(partition: number): readonly RecordedEvent[] {
+    return this.#logs[partition] ?? [];
+  }
+
+  onCommit(listener: (partition: number, head: bigint) => void): void {
+    this.#listeners.add(listener);
+  }
+
   stream(streamId: string): readonly RecordedEvent[] {
     return this.#streams.get(streamId) ?? [];
   }
@@ -62,7 +79,11 @@ export class SimulatedDatabase {
   appendMany(appends: readonly Append[], fence?: Fence): readonly AppendResult[] {
     const events: RecordedEvent[] = [];
     const results = appends.map((append) => this.#resolve(append) ?? this.#write(append, events));
-    if (events.length > 0) this.parts.committed({ fence, events });
+    if (events.length === 0) return results;
+    this.parts.committed({ fence, events });
+    for (const partition of new Set(events.map((event) => event.partition))) {
+      for (const listener of this.#listeners) listener(partition, BigInt(this.partition(partition).length));
+    }
     return results;
   }
 
@@ -115,7 +136,7 @@ export class SimulatedDatabase {
 
   #checkFence(fence: Fence): void {
     if (this.parts.mutation === 'fence-not-checked') return;
-    if (this.leases.get(fence.laneId)?.fencingToken !== fence.fencingToken) throw new FenceLost(fence);
+    if (this.fences.get(fence.laneId) !== fence.fencingToken) throw new FenceLost(fence);
   }
 
   /** All of them or none. */
@@ -146,13 +167,14 @@ export class SimulatedDatabase {
     const stream = this.#streams.get(streamId) ?? [];
     this.#streams.set(streamId, stream);
     const partition = this.partitionOf(streamId);
+    const log = this.#logs[partition] ?? [];
     for (const event of append.events) {
       const recorded: RecordedEvent = {
         ...event,
         source: 'relayer',
         partition,
-        position: BigInt(this.log.length + 1),
-        eventId: `0-${this.log.length + 1}`,
+        position: BigInt(log.length + 1),
+        eventId: `${partition}-${log.length + 1}`,
         streamId,
         streamVersion: BigInt(stream.length + 1),
         commandId,
@@ -162,11 +184,11 @@ export class SimulatedDatabase {
         epoch: 1n,
         hash: NO_HASH,
       };
-      this.log.push(recorded);
+      log.push(recorded);
       stream.push(recorded);
       into.push(recorded);
     }
-    const result: AppendResult = { outcome: 'appended', streamId, streamVersion: BigInt(stream.length), partition, position: BigInt(this.log.length) };
+    const result: AppendResult = { outcome: 'appended', streamId, streamVersion: BigInt(stream.length), partition, position: BigInt(log.length) };
     this.#commands.set(`${streamId} ${commandId}`, result);
     return result;
   }

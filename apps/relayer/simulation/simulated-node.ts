@@ -54,6 +54,15 @@ export class SimulatedReader implements ChainReader {
     return this.read('count', (lag) => (this.parts.mutation === 'pending-count' ? this.parts.chain.pendingCount(address, 0) : this.parts.chain.count(address, lag)));
   }
 
+  transactionCountAt(address: EvmAddress, blockNumber: bigint): Promise<bigint> {
+    return this.read('count at', () => this.parts.chain.count(address, Math.max(0, this.parts.chain.head.number - Number(blockNumber))));
+  }
+
+  /** This chain names no final block: depth decides. */
+  taggedHeight(_tag: 'finalized' | 'safe'): Promise<bigint | undefined> {
+    return this.read('tag', () => undefined);
+  }
+
   balanceWei(_address: EvmAddress): Promise<bigint> {
     return this.read('balance', () => 10n ** 20n);
   }

@@ -1,20 +1,17 @@
 import type { ChainId, EvmAddress } from '@settlement/kernel/address';
-import { fold } from '@settlement/kernel/decider';
 import { OperationalError } from '@settlement/kernel/errors';
-import type { UnixNs } from '@settlement/kernel/time';
 import type { Logger } from '@settlement/observability/logger';
-import type { SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
-import type { AcceptedIntent } from '../src/intent/intent';
-import { intentOf, type AdmissionChain } from '../src/intent/intent-admission.policy';
+import { WorkFollower } from '../src/adapters/work-follower';
+import type { AdmissionChain } from '../src/intent/intent-admission.policy';
+import { acceptedOf, restoreLane } from '../src/lane/chain-lanes';
 import { GAS_MODEL } from '../src/lane/gas-model';
 import { IntentQueue } from '../src/lane/intent-queue';
 import { LaneBook } from '../src/lane/lane-book';
+import { LaneKeeper } from '../src/lane/lane-keeper';
 import { LaneRunner } from '../src/lane/lane-runner';
-import type { Lease } from '../src/ports/lane-leases';
+import { ChainShare } from '../src/lane/lane-share';
+import { OpenWork, type RecordedIntent } from '../src/lane/open-work';
 import type { RelayerMetrics } from '../src/ports/relayer-metrics';
-import { relayerCodec } from '../src/relayer.codec';
-import type { TransactionEvent } from '../src/relayer.events';
-import { transactionDecider } from '../src/transaction/transaction.decider';
 import type { FaultCounts, Weather } from './faults';
 import type { Incarnation } from './incarnation';
 import type { Mutation } from './mutations';
@@ -26,9 +23,10 @@ import { SimulatedSigner, type SignedLedger } from './simulated-keys';
 import { SimulatedLeases } from './simulated-leases';
 import { readCall, SimulatedLaneLog } from './simulated-log';
 import { SimulatedBroadcaster, SimulatedReader, type NodeParts } from './simulated-node';
+import { SimulatedEventStore } from './simulated-store';
 import { simulatedVault, VAULT } from './simulated-vault';
 import { VirtualClock } from './virtual-clock';
-import { WorkTables } from './work-tables';
+import type { WorkTables } from './work-snapshot';
 
 export const EIP155 = 31337n;
 export const CHAIN_ID = `eip155:${EIP155}` as ChainId;
@@ -44,6 +42,7 @@ export interface ProcessParts {
   readonly chain: SimulatedChain;
   readonly ledger: SignedLedger;
   readonly database: SimulatedDatabase;
+  readonly tables: WorkTables;
   readonly keys: readonly EvmAddress[];
   readonly logger: Logger;
   readonly sent: (raw: string) => void;
@@ -52,17 +51,11 @@ export interface ProcessParts {
   readonly broken: (error: unknown) => void;
 }
 
-const NO_METRICS: RelayerMetrics = {
-  waiting: () => undefined,
-  lane: () => undefined,
-  broadcast: () => undefined,
-  included: () => undefined,
-  finalized: () => undefined,
-  unknownOutcome: () => undefined,
-  reorged: () => undefined,
-  reverted: () => undefined,
-  expired: () => undefined,
-};
+/** What is measured has no effect; whatever comes to be measured is taken. */
+const NO_METRICS = new Proxy({}, { get: () => () => undefined }) as RelayerMetrics;
+
+/** How long a process that starts waits for a database that does not answer. Milliseconds. */
+const START_RETRY_MS = 200;
 
 /** One relayer process: the product's own lanes over simulated ports, put together as the product puts them together. */
 export class SimulatedProcess {
@@ -70,14 +63,46 @@ export class SimulatedProcess {
   readonly #parts: ProcessParts;
   readonly #clock: VirtualClock;
   readonly #queue = new IntentQueue();
-  readonly #tables: WorkTables;
-  readonly #leases = new Map<string, Lease>();
+  readonly #store: SimulatedEventStore;
+  readonly #work: OpenWork;
+  readonly #follower: WorkFollower;
+  readonly #keeper: LaneKeeper;
+  readonly #share: ChainShare;
   readonly #stop = new AbortController();
 
   constructor(parts: ProcessParts) {
+    const { incarnation, scheduler, prng, database, weather, counts, mutation, logger, keys } = parts;
     this.#parts = parts;
-    this.#clock = new VirtualClock(parts.scheduler, parts.incarnation, parts.prng.int(-300, 300));
-    this.#tables = new WorkTables(parts.database.log);
+    const clock = new VirtualClock(scheduler, incarnation, prng.int(-300, 300));
+    this.#clock = clock;
+    this.#store = new SimulatedEventStore({ incarnation, database, scheduler, prng });
+    this.#work = new OpenWork({
+      typed: (recorded: RecordedIntent) => acceptedOf(recorded, [ADMISSION]),
+      queueOf: () => this.#queue,
+      unreadable: (_recorded, error) => parts.broken(error),
+    });
+    this.#follower = new WorkFollower({
+      store: this.#store,
+      clock,
+      apply: (events) => this.#work.apply(events),
+      absorb: () => Promise.resolve(true),
+      failed: () => undefined,
+    });
+    const { leaseMs } = weather();
+    const leases = new SimulatedLeases({ incarnation, database, clock, leaseMs, counts, mutation });
+    const laneIds = keys.map((key) => `${CHAIN_ID}-${key}`);
+    this.#keeper = new LaneKeeper({
+      owner: incarnation.name,
+      leases,
+      replicas: leases,
+      clock,
+      logger,
+      leaseMs,
+      chains: [laneIds],
+      start: (laneId) => this.#lane(laneId),
+      released: (laneId) => void this.lanes.delete(laneId),
+    });
+    this.#share = new ChainShare({ owner: incarnation.name, owners: () => this.#keeper.owners(new Set(laneIds)), clock, graceMs: 300 });
   }
 
   start(): void {
@@ -85,117 +110,66 @@ export class SimulatedProcess {
   }
 
   async #run(): Promise<void> {
-    const { incarnation, database, keys } = this.#parts;
-    let announced = 0;
-    for (const key of keys) this.#hold(key).catch((error: unknown) => this.#parts.broken(error));
+    const { incarnation, tables } = this.#parts;
     for (;;) {
       try {
-        const requests = await readCall(incarnation, 'follow', () => database.log.slice(announced));
-        announced += requests.length;
-        for (const recorded of requests) {
-          const event = relayerCodec.decode(recorded);
-          if (event.type === 'IntentAccepted' && event.intent !== undefined) this.#queue.add(acceptedOf(event.intent, event.acceptedAtNs));
-        }
+        const snapshot = await readCall(incarnation, 'snapshot', () => tables.snapshot());
+        this.#work.restore(snapshot);
+        this.#follower.follow(snapshot.positions);
+        break;
       } catch (error) {
         if (!(error instanceof OperationalError)) throw error;
+        await this.#clock.sleep(START_RETRY_MS);
       }
-      await this.#clock.sleep(40);
     }
+    this.#keeper.start();
   }
 
-  async #hold(key: EvmAddress): Promise<void> {
-    const { incarnation, database, prng, counts, scheduler, weather } = this.#parts;
-    const leaseMs = weather().leaseMs;
-    const leases = new SimulatedLeases({ incarnation, database, clock: this.#clock, nowUs: () => scheduler.nowUs, leaseMs, counts, mutation: this.#parts.mutation });
-    const laneId = `${CHAIN_ID}-${key}`;
-    for (;;) {
-      try {
-        const held = this.#leases.get(laneId);
-        const lease = held === undefined ? await leases.acquire(laneId, incarnation.name) : await leases.renew(held, incarnation.name);
-        const lane = this.lanes.get(laneId);
-        if (held === undefined && lease !== undefined) {
-          this.#leases.set(laneId, lease);
-          await this.#open(key);
-        } else if (held !== undefined && (lease === undefined || lane?.health.state === 'halted')) {
-          this.#leases.delete(laneId);
-          await lane?.stop();
-          this.lanes.delete(laneId);
-        } else if (lease !== undefined) {
-          this.#leases.set(laneId, lease);
-        }
-      } catch (error) {
-        if (!(error instanceof OperationalError)) throw error;
-      }
-      await this.#clock.sleep(leaseMs / 3 + prng.int(0, 20));
-    }
-  }
-
-  async #open(key: EvmAddress): Promise<void> {
-    const { incarnation, database, prng, ledger, weather, logger, counts, chain, sent } = this.#parts;
+  #lane(laneId: string): LaneRunner {
+    const { incarnation, database, tables, prng, ledger, weather, logger, counts, chain, sent, mutation, keys } = this.#parts;
+    const key = keys.find((candidate) => laneId.endsWith(candidate));
+    if (key === undefined) throw new RangeError(`no key for ${laneId}`);
     const book = new LaneBook(CHAIN_ID, key);
-    await readCall(incarnation, 'restore', () => {
-      this.#tables.catchUp();
-      for (const row of this.#tables.transactions.values()) {
-        if (row.keyAddress !== key || !row.open) continue;
-        const recorded = database.stream(row.streamId);
-        const lifecycle = fold(transactionDecider, recorded.map((event) => relayerCodec.decode(event) as TransactionEvent));
-        const intents = row.intentIds.flatMap((intentId) => {
-          const intent = this.#tables.intents.get(intentId);
-          return intent === undefined ? [] : [acceptedOf(intent.request, intent.acceptedAtNs)];
-        });
-        this.#queue.markTaken(row.intentIds);
-        book.restore({ transactionId: row.transactionId, streamId: row.streamId, nonce: row.nonce, intents, lifecycle, version: BigInt(recorded.length), broadcastAtMs: undefined, receipt: undefined });
-      }
-    });
-    const node: NodeParts = { incarnation, prng, chain, ledger, counts, weather, eip155: EIP155, sent, mutation: this.#parts.mutation };
+    const node: NodeParts = { incarnation, prng, chain, ledger, counts, weather, eip155: EIP155, sent, mutation };
     const { blockMs, finalityDepth } = weather();
-    const lane = new LaneRunner({
-      settings: {
-        eip155: EIP155,
-        vaultAddress: VAULT,
-        finalityDepth: BigInt(finalityDepth),
-        epoch: 1n,
-        inFlightMax: 4,
-        pack: { gas: GAS_MODEL, itemsMax: 5, waitMs: 60, expiryMarginS: 1n },
-        fees: { feePerGasWeiMax: 100_000_000_000n, priorityFeeWeiMin: 1_000_000_000n },
-        pollMs: Math.max(50, Math.floor(blockMs / 4)),
-        rebroadcastMs: 4 * blockMs,
-      },
-      book,
-      queue: this.#queue,
-      log: new SimulatedLaneLog(incarnation, database, { clock: this.#clock, signal: this.#stop.signal, repeating: () => undefined }, true, this.#parts.mutation),
-      signer: new SimulatedSigner(key, { incarnation, prng, ledger }),
-      broadcaster: new SimulatedBroadcaster(node),
-      reader: new SimulatedReader(node),
-      vault: simulatedVault,
-      ownership: {
-        held: (laneId) => {
-          const lease = this.#leases.get(laneId);
-          return lease !== undefined && lease.validUntilMs > this.#clock.monotonicMs() ? lease : undefined;
+    const log = new SimulatedLaneLog(incarnation, database, { clock: this.#clock, signal: this.#stop.signal, repeating: () => undefined }, true, mutation);
+    const lane = new LaneRunner(
+      {
+        settings: {
+          eip155: EIP155,
+            finalityDepth: BigInt(finalityDepth),
+          epoch: 1n,
+          inFlightMax: 4,
+          pack: { gas: GAS_MODEL, itemsMax: 5, waitMs: 60, expiryMarginS: 1n },
+          fees: { feePerGasWeiMax: 100_000_000_000n, priorityFeeWeiMin: 1_000_000_000n },
+          pollMs: Math.max(50, Math.floor(blockMs / 4)),
+          rebroadcastMs: 4 * blockMs,
         },
+        book,
+        queue: this.#queue,
+        log,
+        signer: new SimulatedSigner(key, { incarnation, prng, ledger }),
+        broadcaster: new SimulatedBroadcaster(node),
+        reader: new SimulatedReader(node),
+        calls: simulatedVault,
+        ownership: this.#keeper,
+        lookups: {
+          nextNonce: async (chainId, keyAddress) => (mutation === 'nonce-from-chain' ? chain.count(key) : this.#work.nextNonce(chainId, keyAddress)),
+          reverts: (intentIds) => readCall(incarnation, 'reverts', () => new Map(intentIds.map((intentId) => [intentId, tables.revertsOf(intentId)]))),
+          claimedByOther: () => readCall(incarnation, 'claimed by other', () => false),
+          spend: () => readCall(incarnation, 'spend', () => ({ finalWei: 0n, othersOpenWeiMax: 0n })),
+        },
+        crash: { reached: () => undefined },
+        clock: this.#clock,
+        logger,
+        metrics: NO_METRICS,
+        instance: incarnation.name,
+        share: this.#share,
       },
-      lookups: {
-        nextNonce: (_chainId, keyAddress) =>
-          readCall(incarnation, 'next nonce', () => {
-            this.#tables.catchUp();
-            return this.#tables.nextNonce(keyAddress);
-          }),
-        reverts: (intentIds) => readCall(incarnation, 'reverts', () => new Map(intentIds.map((intentId) => [intentId, this.#tables.intents.get(intentId)?.reverts ?? 0]))),
-        claimedByOther: () => readCall(incarnation, 'claimed by other', () => false),
-      },
-      crash: { reached: () => undefined },
-      clock: this.#clock,
-      logger,
-      metrics: NO_METRICS,
-      instance: incarnation.name,
-    });
-    this.lanes.set(`${CHAIN_ID}-${key}`, lane);
+      () => restoreLane(book, this.#work, log, () => this.#follower.catchUp()),
+    );
+    this.lanes.set(laneId, lane);
     lane.start();
+    return lane;
   }
-}
-
-function acceptedOf(request: SubmitRequest, acceptedAtNs: bigint): AcceptedIntent {
-  const intent = intentOf(request, [ADMISSION]);
-  if (intent === undefined) throw new RangeError('an accepted intent cannot be read');
-  return { intent, acceptedAtNs: acceptedAtNs as UnixNs, traceparent: '' };
 }

@@ -2,7 +2,7 @@ import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import type { IntentCall } from '../src/intent/intent';
 import type { ReceiptLog } from '../src/ports/chain-reader';
-import type { VaultCalls } from '../src/ports/vault-calls';
+import type { ContractCalls } from '../src/ports/contract-calls';
 import type { ItemResult } from '../src/transaction/outcome.policy';
 import type { ItemOutcome, ItemResult as ChainResult } from './simulated-chain';
 
@@ -27,10 +27,10 @@ export function logsOf(outcomes: readonly ItemOutcome[]): readonly ReceiptLog[] 
 }
 
 /** The vault's functions and logs in the simulation's own, trivial encoding. */
-export const simulatedVault: VaultCalls = {
-  encode: (calls) => `0x${calls.map((call) => keyOf(call).slice(2)).join('')}` as HexBytes,
+export const simulatedVault: ContractCalls = {
+  encode: (calls) => ({ to: VAULT, data: `0x${calls.map((call) => keyOf(call).slice(2)).join('')}` as HexBytes, valueWei: 0n }),
   results: (calls, logs) => calls.map((call) => resultIn(call, logs) ?? { executed: false, reason: IntentReason.INTENT_REASON_UNSPECIFIED }),
-  revertOf: () => ({ blame: 'vault', reason: IntentReason.INTENT_REASON_VAULT_FROZEN, name: 'VaultIsFrozen' }),
+  revertOf: () => ({ blame: 'contract', reason: IntentReason.INTENT_REASON_VAULT_FROZEN, name: 'VaultIsFrozen' }),
   traceOf: (call) => ({ address: VAULT, topics: [ITEM, keyOf(call)] }),
   earlierResult: (call, logs) => {
     const result = resultIn(call, logs);

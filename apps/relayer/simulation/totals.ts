@@ -1,6 +1,8 @@
 import { noFaults, type FaultCounts, type FaultKind } from './faults';
 import type { SeedResult } from './world';
 
+const TRACE_HASHES_MAX = 10;
+
 export interface SeedFailure {
   readonly seed: number;
   readonly message: string;
@@ -13,14 +15,16 @@ export interface Totals {
   virtualMs: number;
   readonly counts: FaultCounts;
   readonly failures: SeedFailure[];
+  /** `<seed> <trace hash>`, of the first few: what two runs of one seed must share. */
+  readonly traceHashes: string[];
 }
 
 export function noTotals(): Totals {
-  return { seeds: 0, steps: 0, virtualMs: 0, counts: noFaults(), failures: [] };
+  return { seeds: 0, steps: 0, virtualMs: 0, counts: noFaults(), failures: [], traceHashes: [] };
 }
 
-export function addSeed(totals: Totals, { seed, steps, virtualMs, counts, failure }: SeedResult): void {
-  addTotals(totals, { seeds: 1, steps, virtualMs, counts, failures: failure === undefined ? [] : [{ seed, message: failure.message }] });
+export function addSeed(totals: Totals, { seed, steps, virtualMs, counts, failure, traceHash }: SeedResult): void {
+  addTotals(totals, { seeds: 1, steps, virtualMs, counts, failures: failure === undefined ? [] : [{ seed, message: failure.message }], traceHashes: [`${seed} ${traceHash}`] });
 }
 
 export function addTotals(totals: Totals, more: Totals): void {
@@ -29,6 +33,7 @@ export function addTotals(totals: Totals, more: Totals): void {
   totals.virtualMs += more.virtualMs;
   for (const [kind, count] of Object.entries(more.counts)) totals.counts[kind as FaultKind] += count;
   totals.failures.push(...more.failures);
+  totals.traceHashes.push(...more.traceHashes.slice(0, Math.max(0, TRACE_HASHES_MAX - totals.traceHashes.length)));
 }
 
 export function replayCommand(seed: number): string {

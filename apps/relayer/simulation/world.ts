@@ -15,6 +15,7 @@ import { CHAIN_ID, SimulatedProcess, TOKEN } from './simulated-process';
 import { VAULT } from './simulated-vault';
 import { Trace } from './trace';
 import { GENESIS_MS } from './virtual-clock';
+import { WorkTables } from './work-snapshot';
 
 export interface SeedResult {
   readonly seed: number;
@@ -59,6 +60,7 @@ export class World {
   readonly #counts = noFaults();
   readonly #chain: SimulatedChain;
   readonly #database: SimulatedDatabase;
+  readonly #tables: WorkTables;
   readonly #ledger: SignedLedger;
   readonly #invariants: Invariants;
   readonly #terms = new Map<string, AuthorizationTerms>();
@@ -99,10 +101,11 @@ export class World {
         this.#invariants.committed(commit);
       },
     });
+    this.#tables = new WorkTables(this.#database, this.#prng);
     this.#ledger = new SignedLedger((bytes) => this.#invariants.signed(bytes));
     this.#invariants = new Invariants({
       chain: this.#chain,
-      currentToken: (laneId) => this.#database.leases.get(laneId)?.fencingToken,
+      currentToken: (laneId) => this.#database.fences.get(laneId),
       readBytes: (raw) => this.#ledger.read(raw),
       finalityDepth: this.#weather.finalityDepth,
     });
@@ -117,12 +120,17 @@ export class World {
     this.#scheduleIntents();
     this.#scheduleStorm();
     let failure: SimulationFailure | undefined;
+    // What nobody awaits and nobody catches ends a real process.
+    const uncaught = (error: unknown): void => void (this.#broken ??= error);
+    process.on('unhandledRejection', uncaught);
     try {
       await this.#loop();
     } catch (error) {
       if (!(error instanceof SimulationFailure)) throw error;
       failure = error;
       this.#trace.note(() => `FAILED: ${error.message}`);
+    } finally {
+      process.off('unhandledRejection', uncaught);
     }
     return { seed: this.#seed, steps: this.#trace.steps, traceHash: this.#trace.hash, virtualMs: this.#scheduler.nowUs / 1_000, counts: this.#counts, failure };
   }
@@ -181,6 +189,7 @@ export class World {
       chain: this.#chain,
       ledger: this.#ledger,
       database: this.#database,
+      tables: this.#tables,
       keys: this.#keys,
       logger: this.#logger,
       sent: (raw) => this.#invariants.sent(raw),

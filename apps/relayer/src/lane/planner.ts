@@ -53,6 +53,7 @@ export class Planner {
       return BACKOFF_MS;
     }
     this.#releaseContested();
+    await this.#signLeftOver();
     const nowNs = clock.nowNs();
     const all = queue.waiting();
     metrics.waiting(book.chainId, all.length, ageS(all, nowNs));
@@ -66,10 +67,7 @@ export class Planner {
     share?.report(book.laneId, { inFlight: book.inFlight() });
     const waiting = share === undefined ? all : all.filter((accepted) => share.mine(accepted, nowNs));
     const { packs, expired } = pack(await this.limits.affordable(this.preFlight.eligible(waiting)), slots, { nowNs, chainTimeS: this.memory.head?.timestampS ?? 0n }, settings.pack);
-    if (expired.length > 0) {
-      queue.take(expired);
-      await this.#giveUp(expired.map((accepted) => ({ accepted, reason: IntentReason.INTENT_REASON_AUTHORIZATION_EXPIRED })));
-    }
+    if (expired.length > 0) await this.#expire(expired);
     const chosen = share === undefined ? packs : packs.slice(0, share.packsOf(book.laneId, packs.length));
     if (chosen.length === 0) {
       if (packs.length === 0) this.memory.blocked = undefined;
@@ -83,6 +81,28 @@ export class Planner {
       return BACKOFF_MS;
     }
     return this.#execute(allowed.packs);
+  }
+
+  /** A plan that a failure left unsigned holds its nonce and so all later ones: nothing else would ever sign it but a restart. */
+  async #signLeftOver(): Promise<void> {
+    const unsigned = this.parts.book.open().filter((it) => it.lifecycle.phase === 'planned');
+    if (unsigned.length === 0) return;
+    await this.attempts.sign(unsigned);
+    await this.attempts.broadcast(unsigned);
+  }
+
+  async #expire(expired: readonly AcceptedIntent[]): Promise<void> {
+    const { queue } = this.parts;
+    // While fees and limits were asked for, another lane of this process may have been faster.
+    const waiting = new Set(queue.waiting().map(({ intent }) => intent.intentId));
+    const mine = expired.filter(({ intent }) => waiting.has(intent.intentId));
+    queue.take(mine);
+    try {
+      if (mine.length > 0) await this.#giveUp(mine.map((accepted) => ({ accepted, reason: IntentReason.INTENT_REASON_AUTHORIZATION_EXPIRED })));
+    } finally {
+      // Not given up after all, or not known to be: they wait again, and the log decides the next time.
+      queue.release(mine);
+    }
   }
 
   /** Ends the lane's part in sharing what waits. */
