@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { BatchSettlementServiceService } from '@settlement/proto/batch/v1/batch';
 import { PaymasterServiceService, ReservationState, ReserveOutcome, SponsorReason } from '@settlement/proto/paymaster/v1/paymaster';
-import { IntentReason, RelayerServiceService, SubmitOutcome, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
+import { IntentReason, IntentState, RelayerServiceService, SubmitOutcome, type IntentStatus, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { ScreeningReason, ScreeningServiceService, Subject, Verdict, type ScreenRequest, type ScreenResponse } from '@settlement/proto/screening/v1/screening';
 import { OperationalError } from '@settlement/kernel/errors';
 import { RpcRefused } from '@settlement/rpc/rpc-error';
@@ -24,6 +24,10 @@ export interface FakePeers {
   readonly reservations: Map<string, string>;
   readonly released: Set<string>;
   readonly intents: Map<string, SubmitRequest>;
+  /** Where intents stand; one that is not here is accepted. */
+  readonly progress: Map<string, IntentStatus>;
+  /** Told of each intent when it is accepted for the first time. */
+  readonly relay: { accepted: (intent: SubmitRequest) => void };
   /** Calls, repetitions included. */
   readonly calls: { screening: number; paymaster: number; relayer: number };
   stop(): Promise<void>;
@@ -40,6 +44,8 @@ export async function startFakePeers(): Promise<FakePeers> {
     reservations: new Map(),
     released: new Set(),
     intents: new Map(),
+    progress: new Map(),
+    relay: { accepted: () => undefined },
     calls: { screening: 0, paymaster: 0, relayer: 0 },
   };
   const up = (peer: 'screening' | 'paymaster' | 'relayer' | 'batch'): void => {
@@ -112,18 +118,31 @@ export async function startFakePeers(): Promise<FakePeers> {
       up('relayer');
       return {
         items: items.map((item) => {
-          const payer = item.kind?.$case === 'collect' ? (item.kind.value.authorization?.from ?? '') : '';
+          const payer = payerOf(item);
           const known = state.intents.get(item.intentId);
           if (known !== undefined && !isDeepStrictEqual(known, item)) {
             return { intentId: item.intentId, outcome: SubmitOutcome.SUBMIT_OUTCOME_REFUSED, reason: IntentReason.INTENT_REASON_CONTENT_CHANGED };
           }
           if (state.unrelayable.has(payer)) return { intentId: item.intentId, outcome: SubmitOutcome.SUBMIT_OUTCOME_REFUSED, reason: IntentReason.INTENT_REASON_MALFORMED };
           state.intents.set(item.intentId, item);
+          if (known === undefined) state.relay.accepted(item);
           return { intentId: item.intentId, outcome: SubmitOutcome.SUBMIT_OUTCOME_ACCEPTED, reason: IntentReason.INTENT_REASON_UNSPECIFIED };
         }),
       };
     },
-    getIntents: () => Promise.resolve({ items: [] }),
+    getIntents: async ({ intentIds }) => {
+      up('relayer');
+      return {
+        items: intentIds.map((intentId) => {
+          const known = state.intents.has(intentId) ? IntentState.INTENT_STATE_ACCEPTED : IntentState.INTENT_STATE_UNKNOWN;
+          return state.progress.get(intentId) ?? { intentId, state: known, reason: 0, transactionHash: '', blockNumber: 0n };
+        }),
+      };
+    },
+    listLanes: async () => {
+      up('relayer');
+      return { lanes: [] };
+    },
     describeChain: async ({ chainId }) => {
       up('relayer');
       return {
@@ -136,10 +155,10 @@ export async function startFakePeers(): Promise<FakePeers> {
         settleGasItemMax: 0n,
         refundGasMax: 0n,
         finalityDepth: 1,
-        transfersAddress: '',
-        transferGasMax: 0n,
+        transfersAddress: '0x00000000000000000000000000000000000000f2',
+        transferGasMax: 212_000n,
         transferDeploymentGasMax: 0n,
-        permit2TransferGasMax: 0n,
+        permit2TransferGasMax: 273_000n,
         permit2ProxyAddress: '',
         entryPoints: [],
         blockTimeMs: 1_000,
@@ -185,4 +204,16 @@ function unused<S extends RpcService>(definition: S): RpcImplementation<S> {
   });
   // Made from the definition itself, method by method.
   return Object.fromEntries(methods) as RpcImplementation<S>;
+}
+
+function payerOf({ kind }: SubmitRequest): string {
+  switch (kind?.$case) {
+    case 'collect':
+    case 'transfer':
+      return kind.value.authorization?.from ?? '';
+    case 'permit2Transfer':
+      return kind.value.owner;
+    default:
+      return '';
+  }
 }

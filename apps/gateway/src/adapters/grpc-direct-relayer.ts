@@ -16,8 +16,6 @@ const DEADLINE_MS = 8_000;
 const DESCRIPTION_CACHE_MS = 10_000;
 /** Lanes come and go with the operator's keys. */
 const SIGNERS_CACHE_MS = 30_000;
-/** What `Transfers` allows a wallet's factory (DEPLOYMENT_GAS with EIP-150's share), on top of the transfer. */
-const DEPLOYMENT_GAS_MAX = 850_000n;
 
 export class GrpcDirectRelayer implements DirectRelayer {
   private readonly descriptions = new Map<ChainId, { readonly description: DescribeChainResponse; readonly untilMs: number }>();
@@ -29,10 +27,10 @@ export class GrpcDirectRelayer implements DirectRelayer {
   ) {}
 
   async costMax(terms: X402PaymentAccepted, origin: CallOrigin): Promise<Wei> {
-    const { transfersAddress, transferGasMax, permit2TransferGasMax, feePerGasWeiMax } = await this.describe(terms.chainId, origin);
+    const { transfersAddress, transferGasMax, transferDeploymentGasMax, permit2TransferGasMax, feePerGasWeiMax } = await this.describe(terms.chainId, origin);
     if (transfersAddress === '') throw new OperationalError('NO_DIRECT_TRANSFERS', `the relayer offers no direct transfers on ${terms.chainId}`, 'not-done');
     const gas = terms.authorization.method === 'permit2' ? permit2TransferGasMax : transferGasMax;
-    return ((gas + (terms.deployment === undefined ? 0n : DEPLOYMENT_GAS_MAX)) * BigInt(feePerGasWeiMax)) as Wei;
+    return ((gas + (terms.deployment === undefined ? 0n : transferDeploymentGasMax)) * BigInt(feePerGasWeiMax)) as Wei;
   }
 
   async submitMany(requests: readonly DirectTransferRequest[], origin: CallOrigin): Promise<readonly DirectTransferAnswer[]> {

@@ -133,9 +133,8 @@ export function facilitatorRoutes({ facilitator, networks, relayer, access, logg
           try {
             for (const signer of await relayer.signers(chainId, origin)) signers.add(signer);
           } catch (error) {
-            // For information only; what is supported does not depend on it.
-            if (!(error instanceof OperationalError)) throw error;
-            logger.debug({ err: error, chainId }, 'the relayer did not say who signs');
+            // For information only: what is supported does not depend on who signs, so no failure of this one counts.
+            logger.warn({ err: error, chainId }, 'the relayer did not say who signs');
           }
         }
         const kinds = networks.chains.flatMap(({ chainId, v1Names }) => [
