@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { firstAnswering } from '@settlement/chain/first-answering';
 import { jsonRpc } from '@settlement/chain/rpc';
 import type { EventStore } from '@settlement/event-store/port';
 import { eip155Number, type ChainId } from '@settlement/kernel/address';
@@ -51,7 +52,7 @@ export class UserOperations {
     if (config.PAYMASTER_SIGNER_KEY === undefined || config.SCREENING_ADDRESS === undefined) return;
     const chains = sponsoredChains(config);
     const readers = new Map<ChainId, OperationChain>(
-      (config.CHAINS ?? []).map((chain) => [chain.chainId, jsonRpcOperationChain(chain.rpcUrls.map((url) => jsonRpc(url)), eip155Number(chain.chainId))]),
+      (config.CHAINS ?? []).map((chain) => [chain.chainId, jsonRpcOperationChain(firstAnswering(chain.rpcUrls.map((url) => jsonRpc(url))), eip155Number(chain.chainId))]),
     );
     const chainOf = (chainId: ChainId): OperationChain => {
       const chain = readers.get(chainId);

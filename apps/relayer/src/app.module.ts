@@ -10,22 +10,31 @@ import type { ServiceShell } from '@settlement/service/run-service';
 import { CLOCK, DATABASE, EVENT_STORE, HEALTH, LOGGER, METRICS, RANDOMNESS } from '@settlement/service/tokens';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
+import { addressOfPrivateKey } from '@settlement/chain/native-secp256k1';
+import { fromHex } from '@settlement/chain/hex';
 import { prometheusMetrics } from './adapters/prometheus-metrics';
+import { BundlerService } from './bundler/bundler-service';
 import type { RelayerConfig } from './config';
 import { relayerGrpc } from './intent/relayer.grpc';
 import { Relayer } from './relayer';
 
 const RELAYER = Symbol('RELAYER');
+const BUNDLER = Symbol('BUNDLER');
 
 @Module({})
 class RelayerModule implements OnModuleInit, BeforeApplicationShutdown {
-  constructor(@Inject(RELAYER) private readonly relayer: Relayer) {}
+  constructor(
+    @Inject(RELAYER) private readonly relayer: Relayer,
+    @Inject(BUNDLER) private readonly bundler: BundlerService,
+  ) {}
 
   async onModuleInit(): Promise<void> {
     await this.relayer.start();
+    await this.bundler.start();
   }
 
   async beforeApplicationShutdown(): Promise<void> {
+    await this.bundler.stop();
     await this.relayer.stop();
   }
 
@@ -38,6 +47,22 @@ class RelayerModule implements OnModuleInit, BeforeApplicationShutdown {
           inject: [EVENT_STORE, DATABASE, CLOCK, RANDOMNESS, LOGGER, HEALTH, METRICS],
           useFactory: (store: EventStore, database: Pool, clock: Clock, randomness: Randomness, logger: Logger, health: HealthRegistry, registry: Registry) =>
             new Relayer({ config, store, database, clock, randomness, logger, health, metrics: prometheusMetrics(registry) }),
+        },
+        {
+          provide: BUNDLER,
+          inject: [RELAYER, EVENT_STORE, DATABASE, CLOCK, LOGGER, METRICS],
+          useFactory: (relayer: Relayer, store: EventStore, database: Pool, clock: Clock, logger: Logger, metrics: Registry) =>
+            new BundlerService({
+              config,
+              store,
+              database,
+              submission: relayer.submission,
+              queries: relayer.queries,
+              bundlerAddress: addressOfPrivateKey(fromHex(config.RELAYER_KEYS[0] ?? '')),
+              clock,
+              logger,
+              metrics,
+            }),
         },
       ],
       exports: [RELAYER],

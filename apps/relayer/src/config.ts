@@ -1,5 +1,5 @@
 import { chainsVariable } from '@settlement/config/chain-config';
-import { jsonVariable, parseEnvironment, positiveInteger, weiVariable, type Environment } from '@settlement/config/environment';
+import { jsonVariable, parseEnvironment, peerAddress, portVariable, positiveInteger, weiVariable, type Environment } from '@settlement/config/environment';
 import { serviceVariables } from '@settlement/config/service-config';
 import { z } from 'zod';
 import { CRASH_POINTS } from './ports/crash-points';
@@ -32,6 +32,14 @@ const relayerSchema = z.object({
   /** Ceiling of what a gas unit may cost, and what reservations are made with. */
   FEE_PER_GAS_WEI_MAX: weiVariable.default(50_000_000_000n),
   PRIORITY_FEE_PER_GAS_WEI_MIN: weiVariable.default(1_000_000n),
+  /** Most that is given on top at first, whatever others give; a replacement may exceed it. */
+  PRIORITY_FEE_PER_GAS_WEI_MAX: weiVariable.default(10_000_000_000n),
+  /** What one chain's transactions may cost in an hour, all lanes of all processes together. */
+  GAS_WEI_PER_HOUR_MAX: weiVariable.optional(),
+  /** An unmined transaction offers more after so many blocks. */
+  REPLACE_AFTER_BLOCKS: positiveInteger.default(3),
+  /** At its ceiling and unmined for so many blocks, its nonce is freed by a no-op. */
+  NO_OP_AFTER_BLOCKS: positiveInteger.default(30),
   /** How often the chain is asked for a new block; a quarter of its block time unless given. */
   POLL_MS: positiveInteger.optional(),
   /** Recorded bytes of an unmined transaction go out again after this. */
@@ -40,6 +48,13 @@ const relayerSchema = z.object({
   RPC_TIMEOUT_MS: positiveInteger.default(10_000),
   /** Below this balance the service is not ready: it could not pay for gas. */
   KEY_BALANCE_WEI_MIN: weiVariable.default(10_000_000_000_000_000n),
+  /** gRPC of the paymaster: with it, sponsored user operations are taken by JSON-RPC (ERC-4337). */
+  PAYMASTER_ADDRESS: peerAddress.optional(),
+  BUNDLER_HOST: z.string().default('127.0.0.1'),
+  /** ERC-4337 JSON-RPC; 0 takes a free port. */
+  BUNDLER_PORT: portVariable.default(0),
+  /** Requests a minute of one address. Wallets poll for receipts. */
+  BUNDLER_QUOTA: positiveInteger.default(6_000),
   /** Tests only: the process kills itself at this point. */
   CRASH_AT: z.enum(CRASH_POINTS).optional(),
 });

@@ -9,23 +9,10 @@ import type { BlockMark, EntryPointAt, ExecutedOperation, OperationChain } from 
 
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
-/** Over several endpoints: the next one is asked where one does not answer. Nothing here changes anything, so asking twice is harmless. */
-export function jsonRpcOperationChain(endpoints: readonly JsonRpc[], chainId: bigint): OperationChain {
-  async function anyOf<T>(ask: (rpc: JsonRpc) => Promise<T>): Promise<T> {
-    let last: unknown = new OperationalError('NO_ENDPOINT', 'the chain has no endpoint', 'not-done');
-    for (const rpc of endpoints) {
-      try {
-        return await ask(rpc);
-      } catch (error) {
-        if (!(error instanceof OperationalError)) throw error;
-        last = error;
-      }
-    }
-    throw last;
-  }
-
+/** Logs of one range are asked for in one batch, so that both lists are of one endpoint's chain. */
+export function jsonRpcOperationChain(rpc: JsonRpc, chainId: bigint): OperationChain {
   async function block(number: bigint | 'latest'): Promise<BlockMark> {
-    const found = await anyOf((rpc) => rpc.call('eth_getBlockByNumber', [number === 'latest' ? number : hex(number), false]));
+    const found = await rpc.call('eth_getBlockByNumber', [number === 'latest' ? number : hex(number), false]);
     if (typeof found !== 'object' || found === null || !('number' in found) || !('timestamp' in found)) {
       throw new OperationalError('BLOCK_MISSING', `no block ${String(number)}`, 'not-done');
     }
@@ -33,9 +20,8 @@ export function jsonRpcOperationChain(endpoints: readonly JsonRpc[], chainId: bi
   }
 
   return {
-    estimate: (operation, entryPoint) =>
-      anyOf((rpc) => estimateUserOperationGas(operation, { rpc, entryPoint: entryPoint.address, version: entryPoint.version, chainId })),
-    delegateOf: (account) => anyOf((rpc) => delegateOf(rpc, account)),
+    estimate: (operation, entryPoint) => estimateUserOperationGas(operation, { rpc, entryPoint: entryPoint.address, version: entryPoint.version, chainId }),
+    delegateOf: (account) => delegateOf(rpc, account),
     block,
     async finalBlock(depth) {
       const { number } = await block('latest');
@@ -55,13 +41,10 @@ export function jsonRpcOperationChain(endpoints: readonly JsonRpc[], chainId: bi
     async executed(from, to, entryPoint) {
       const range = { fromBlock: hex(from), toBlock: hex(to) };
       const padded = `0x${entryPoint.paymaster.slice(2).padStart(64, '0')}`;
-      // Both from one endpoint, so that the two lists are of one chain.
-      const answers = await anyOf((rpc) =>
-        rpc.batch([
-          { method: 'eth_getLogs', params: [{ ...range, address: entryPoint.address, topics: [USER_OPERATION_TOPIC, null, null, padded] }] },
-          { method: 'eth_getLogs', params: [{ ...range, address: entryPoint.paymaster, topics: [SPONSORED_TOPIC] }] },
-        ]),
-      );
+      const answers = await rpc.batch([
+        { method: 'eth_getLogs', params: [{ ...range, address: entryPoint.address, topics: [USER_OPERATION_TOPIC, null, null, padded] }] },
+        { method: 'eth_getLogs', params: [{ ...range, address: entryPoint.paymaster, topics: [SPONSORED_TOPIC] }] },
+      ]);
       const [operations, sponsored] = answers.map((answer) => {
         if (!answer.ok) throw new OperationalError('LOGS_REFUSED', answer.error.message, 'not-done');
         return answer.result;

@@ -1,3 +1,4 @@
+import { decodePaymasterData } from '@settlement/chain/sponsor-paymaster';
 import { unreachable } from '@settlement/kernel/unreachable';
 import type { IntentCall } from './intent';
 
@@ -13,9 +14,13 @@ export function endOf(call: IntentCall): bigint {
     case 'permit2Transfer':
       // Inclusive, unlike EIP-3009's.
       return call.deadline + 1n;
+    case 'userOperation': {
+      // Inclusive: the entry point takes it up to this second. Other paymasters' data says nothing that could be read.
+      const sponsored = decodePaymasterData(call.operation.paymasterData);
+      return sponsored === undefined ? NEVER : sponsored.terms.validUntil + 1n;
+    }
     case 'settle':
     case 'refund':
-    case 'userOperation':
     case 'topUp':
       return NEVER;
     default:
