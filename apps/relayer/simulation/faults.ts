@@ -1,9 +1,14 @@
+import type { CrashPoint } from '../src/ports/crash-points';
 import type { Prng } from './prng';
 
-/** Every kind of disturbance. Over all seeds each must really have happened, or the simulation proves less than it says. */
+/**
+ * Every kind of disturbance, and what the lanes must do about some. Over all seeds each must really have happened, or the
+ * simulation proves less than it says.
+ */
 export const FAULT_KINDS = [
   'crash',
   'crash-at-call',
+  'crash-at-point',
   'pause',
   'call-not-done',
   'call-answer-lost',
@@ -21,6 +26,9 @@ export const FAULT_KINDS = [
   'lease-lost',
   'vault-frozen',
   'replacement',
+  'no-op',
+  'displaced',
+  'given-back',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
@@ -45,6 +53,7 @@ export interface Weather {
   readonly callUnknownPerMille: number;
   readonly stallPerMille: number;
   readonly crashAtCallPerMille: number;
+  readonly crashAtPointPerMille: number;
   readonly stalePerMille: number;
   readonly crashEveryMs: number;
   readonly pauseEveryMs: number;
@@ -71,6 +80,7 @@ export function weatherOf(prng: Prng): Weather {
     callUnknownPerMille: sometimes(500, prng.int(2, 60)),
     stallPerMille: sometimes(300, prng.int(1, 6)),
     crashAtCallPerMille: sometimes(400, prng.int(1, 8)),
+    crashAtPointPerMille: sometimes(400, prng.int(3, 40)),
     stalePerMille: sometimes(300, prng.int(10, 150)),
     crashEveryMs: sometimes(500, prng.int(600, 3_000)),
     pauseEveryMs: sometimes(500, prng.int(600, 3_000)),
@@ -81,3 +91,6 @@ export function weatherOf(prng: Prng): Weather {
     freezeEveryMs: sometimes(150, prng.int(1_000, 3_000)),
   };
 }
+
+/** Crashes by the window of the product's own list that they fell into. */
+export type PointCounts = Partial<Record<CrashPoint, number>>;

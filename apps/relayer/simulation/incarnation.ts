@@ -123,13 +123,20 @@ export class Incarnation {
         // As if the process stopped between its decision and the send: the call arrives when its ground may be gone.
         thereMs += prng.int(weather.leaseMs, 3 * weather.leaseMs);
       }
-      scheduler.after(thereMs, label, () => {
+      // Half of what a process was about to send when it was stopped has not left it yet, and leaves it when it goes on.
+      const leaves = prng.chance(500);
+      const arrive = (): void => {
+        if (this.#frozen && !leaves) {
+          this.#backlog.push({ label: `${label} (sent late)`, run: arrive });
+          return;
+        }
         const outcome = outcomeOf(call.perform);
         answer(backMs, 'answered', () => {
           if (outcome.ok) resolve(outcome.value);
           else reject(outcome.error);
         });
-      });
+      };
+      scheduler.after(thereMs, label, arrive);
     });
   }
 }

@@ -178,6 +178,7 @@ export class Invariants {
         return;
       }
       case 'TransactionDisplaced':
+        this.#checkDisplaced(event.transactionId);
         for (const intentId of event.returnedIntentIds) this.#release(intentId, event.transactionId);
         this.#close(event.transactionId);
         return;
@@ -185,6 +186,19 @@ export class Invariants {
         // Inclusions, reorgs and lane events move no intent; what they lead to is checked when it is recorded.
         void recorded;
     }
+  }
+
+  /** Ours can never be mined: the nonce is taken, for good, by a transaction that was signed elsewhere. */
+  #checkDisplaced(transactionId: string): void {
+    const nonce = BigInt(transactionId.slice(transactionId.lastIndexOf('-') + 1));
+    const sender = this.#transactions.get(transactionId)?.laneId.slice(-42);
+    for (const { block, transaction } of this.parts.chain.mined()) {
+      if (transaction.bytes.sender !== sender || transaction.bytes.nonce !== nonce) continue;
+      if (!transaction.bytes.foreign) this.#fail('DISPLACED', `${transactionId} is recorded as displaced, and its own bytes were mined`);
+      if (block.number > this.parts.chain.finalNumber) this.#fail('DISPLACED', `${transactionId} is recorded as displaced by a block that is not final`);
+      return;
+    }
+    this.#fail('DISPLACED', `${transactionId} is recorded as displaced, and its nonce is not used`);
   }
 
   #close(transactionId: string): void {

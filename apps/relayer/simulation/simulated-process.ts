@@ -11,6 +11,7 @@ import { LaneKeeper } from '../src/lane/lane-keeper';
 import { LaneRunner } from '../src/lane/lane-runner';
 import { ChainShare } from '../src/lane/lane-share';
 import { OpenWork, type RecordedIntent } from '../src/lane/open-work';
+import type { CrashPoint } from '../src/ports/crash-points';
 import type { RelayerMetrics } from '../src/ports/relayer-metrics';
 import type { FaultCounts, Weather } from './faults';
 import type { Incarnation } from './incarnation';
@@ -47,6 +48,8 @@ export interface ProcessParts {
   readonly logger: Logger;
   readonly sent: (raw: string) => void;
   readonly mutation: Mutation | undefined;
+  /** The product passes one of its named windows: here it may die. */
+  readonly reached: (point: CrashPoint) => void;
   /** The product code threw where nothing catches. */
   readonly broken: (error: unknown) => void;
 }
@@ -141,7 +144,8 @@ export class SimulatedProcess {
           epoch: 1n,
           inFlightMax: 4,
           pack: { gas: GAS_MODEL, itemsMax: 5, waitMs: 60, expiryMarginS: 1n },
-          fees: { feePerGasWeiMax: 100_000_000_000n, priorityFeeWeiMin: 1_000_000_000n },
+          fees: { feePerGasWeiMax: 40_000_000_000n, priorityFeeWeiMin: 1_000_000_000n },
+          replacement: { replaceAfterBlocks: 3n, noOpAfterBlocks: 8n, noOpFeeMultiple: 20n },
           pollMs: Math.max(50, Math.floor(blockMs / 4)),
           rebroadcastMs: 4 * blockMs,
         },
@@ -159,7 +163,7 @@ export class SimulatedProcess {
           claimedByOther: () => readCall(incarnation, 'claimed by other', () => false),
           spend: () => readCall(incarnation, 'spend', () => ({ finalWei: 0n, othersOpenWeiMax: 0n })),
         },
-        crash: { reached: () => undefined },
+        crash: { reached: this.#parts.reached },
         clock: this.#clock,
         logger,
         metrics: NO_METRICS,

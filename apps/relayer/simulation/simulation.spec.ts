@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CRASH_POINTS } from '../src/ports/crash-points';
 import { FAULT_KINDS } from './faults';
 import { bundleSimulation, runSeeds, type SimulationProgram } from './pool';
 import { REGRESSION_SEEDS } from './regression-seeds';
@@ -56,6 +57,7 @@ describe('the lanes in a simulated world', () => {
       expect(totals.seeds).toBe(SEEDS);
       // A storm in which some kind of fault never came proves nothing about that kind.
       expect(FAULT_KINDS.filter((kind) => totals.counts[kind] === 0)).toEqual([]);
+      expect(CRASH_POINTS.filter((point) => totals.points[point] === undefined)).toEqual([]);
     },
   );
 });

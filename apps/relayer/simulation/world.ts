@@ -1,8 +1,10 @@
 import type { EvmAddress } from '@settlement/kernel/address';
+import type { RecordedEvent } from '@settlement/event-store/event';
+import { ReplacementKind } from '@settlement/proto/relayer/v1/events';
 import type { SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { pino } from 'pino';
 import { relayerCodec } from '../src/relayer.codec';
-import { noFaults, weatherOf, type FaultCounts, type Weather } from './faults';
+import { noFaults, weatherOf, type FaultCounts, type PointCounts, type Weather } from './faults';
 import { Incarnation } from './incarnation';
 import { Invariants, SimulationFailure } from './invariants';
 import type { Mutation } from './mutations';
@@ -23,6 +25,8 @@ export interface SeedResult {
   readonly traceHash: string;
   readonly virtualMs: number;
   readonly counts: FaultCounts;
+  /** Crashes in each of the windows that the product names. */
+  readonly points: PointCounts;
   readonly failure: SimulationFailure | undefined;
 }
 
@@ -40,6 +44,7 @@ const CALM: Partial<Weather> = {
   callUnknownPerMille: 0,
   stallPerMille: 0,
   crashAtCallPerMille: 0,
+  crashAtPointPerMille: 0,
   stalePerMille: 0,
 };
 
@@ -58,6 +63,7 @@ export class World {
   readonly #scheduler: Scheduler;
   readonly #trace: Trace;
   readonly #counts = noFaults();
+  readonly #points: PointCounts = {};
   readonly #chain: SimulatedChain;
   readonly #database: SimulatedDatabase;
   readonly #tables: WorkTables;
@@ -97,7 +103,10 @@ export class World {
       nowUs: () => this.#scheduler.nowUs,
       mutation: options.mutation,
       committed: (commit) => {
-        for (const event of commit.events) this.#trace.note(() => `${event.streamId} v${event.streamVersion} ${event.type}`);
+        for (const event of commit.events) {
+          this.#trace.note(() => `${event.streamId} v${event.streamVersion} ${event.type}`);
+          this.#countResponse(event);
+        }
         this.#invariants.committed(commit);
       },
     });
@@ -132,7 +141,7 @@ export class World {
     } finally {
       process.off('unhandledRejection', uncaught);
     }
-    return { seed: this.#seed, steps: this.#trace.steps, traceHash: this.#trace.hash, virtualMs: this.#scheduler.nowUs / 1_000, counts: this.#counts, failure };
+    return { seed: this.#seed, steps: this.#trace.steps, traceHash: this.#trace.hash, virtualMs: this.#scheduler.nowUs / 1_000, counts: this.#counts, points: this.#points, failure };
   }
 
   async #loop(): Promise<void> {
@@ -145,6 +154,7 @@ export class World {
       await new Promise((resolve) => setImmediate(resolve));
       if (this.#broken !== undefined) throw new SimulationFailure('UNCAUGHT', String(this.#broken instanceof Error ? this.#broken.stack : this.#broken));
       this.#invariants.check();
+      this.#checkLanes();
       if (!this.#stormy && this.#submitted === this.#weather.intents) {
         if (this.#invariants.waitingIntents === 0 && this.#invariants.openTransactions === 0) {
           this.#invariants.checkEnd((authorization) => this.#termsOf(authorization));
@@ -156,6 +166,25 @@ export class World {
         }
       }
     }
+  }
+
+  /** A lane that can go on waits or is quarantined; one that halts needs a restart, and nothing here justifies that. */
+  #checkLanes(): void {
+    for (const seat of this.#seats) {
+      if (seat.incarnation?.alive !== true) continue;
+      for (const [laneId, lane] of seat.process?.lanes ?? []) {
+        const { health } = lane;
+        if (health.state === 'halted') throw new SimulationFailure('HALTED', `p${seat.index} halted ${laneId}: ${health.why}`);
+      }
+    }
+  }
+
+  /** What the lanes did about the faults: without it these would prove little. */
+  #countResponse(recorded: RecordedEvent): void {
+    const event = relayerCodec.decode(recorded);
+    if (event.type === 'ReplacementPlanned') this.#counts[event.kind === ReplacementKind.REPLACEMENT_KIND_NO_OP ? 'no-op' : 'replacement'] += 1;
+    if (event.type === 'TransactionDisplaced') this.#counts.displaced += 1;
+    if (event.type === 'TransactionFinalized' && event.returnedIntentIds.length > 0) this.#counts['given-back'] += 1;
   }
 
   #termsOf(authorization: string): AuthorizationTerms {
@@ -194,6 +223,13 @@ export class World {
       logger: this.#logger,
       sent: (raw) => this.#invariants.sent(raw),
       mutation: this.#mutation,
+      reached: (point) => {
+        if (!incarnation.alive || !this.#prng.chance(this.#weather.crashAtPointPerMille)) return;
+        this.#counts['crash-at-point'] += 1;
+        this.#points[point] = (this.#points[point] ?? 0) + 1;
+        this.#trace.note(() => `${incarnation.name} dies at ${point}`);
+        incarnation.crash();
+      },
       broken: (error) => (this.#broken ??= error),
     });
     seat.process.start();
