@@ -1,9 +1,7 @@
-import type { EvmAddress } from '@settlement/kernel/address';
 import type { Clock } from '@settlement/kernel/time';
 import type { Logger } from '@settlement/observability/logger';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { AcceptedIntent } from '../intent/intent';
-import type { QuarantineReason } from '@settlement/proto/relayer/v1/relayer';
 import type { Broadcaster } from '../ports/broadcaster';
 import type { ChainHead, ChainReader } from '../ports/chain-reader';
 import type { ContractCalls } from '../ports/contract-calls';
@@ -13,11 +11,14 @@ import type { LaneOwnership } from '../ports/lane-ownership';
 import type { RelayerMetrics } from '../ports/relayer-metrics';
 import type { Signer } from '../ports/signer';
 import type { WorkLookups } from '../ports/work-lookups';
+import type { AllowList, ChainContracts } from './allow-list.policy';
 import type { FeeLimits } from './fee.policy';
 import type { FinalityTag } from './finality.policy';
 import type { IntentQueue } from './intent-queue';
 import type { LaneBook } from './lane-book';
 import type { PackLimits } from './pack.policy';
+import type { GuardSettings } from './lane-guard';
+import type { Quarantine } from './quarantine.policy';
 import type { ReplacementLimits } from './replacement.policy';
 
 export interface LaneSettings {
@@ -35,6 +36,16 @@ export interface LaneSettings {
   readonly replacement?: ReplacementSettings | undefined;
   /** What the chain's transactions may cost in an hour, all lanes together; absent is without bound. Wei. */
   readonly gasWeiPerHourMax?: bigint | undefined;
+  /** Absent: the lane's standing is not looked after. */
+  readonly guard?: GuardSettings | undefined;
+  /** What transactions may call and move; absent is anything, as in tests of other things. */
+  readonly execution?: ExecutionRules | undefined;
+}
+
+export interface ExecutionRules {
+  readonly contracts: ChainContracts;
+  readonly allowList: AllowList;
+  readonly blockTimeMs: number;
 }
 
 export interface ReplacementSettings {
@@ -70,6 +81,8 @@ export interface LaneParts {
   readonly instance: string;
   /** Which of what waits is this lane's to take; everything when it is absent. */
   readonly share?: LaneShare | undefined;
+  /** The quarantine that the log has for this lane, known once the lane is restored. */
+  readonly standing?: (() => Quarantine | undefined) | undefined;
 }
 
 /** How the lanes of this process, and the processes, share what waits. Nothing of safety rests on it. */
@@ -90,7 +103,17 @@ export class LaneMemory {
   /** Why the planner plans nothing although intents wait. */
   blocked: string | undefined;
   /** Chain and log contradict each other beyond what a reorg explains: nothing new is planned until a person has looked. */
-  distrust: { readonly reason: QuarantineReason; readonly detail: string } | undefined;
+  distrust: Quarantine | undefined;
+  /** On record: nothing new is planned, and what was sent is followed. */
+  quarantine: Quarantine | undefined;
+  /** Planned here, never signed, and used on the chain by somebody else: never signed any more, displaced at final depth. */
+  suspects: ReadonlySet<string> = new Set();
+  /** Since the last transaction that went through. */
+  failures: { readonly failuresInARow: number; readonly lastFailure: string | undefined } = { failuresInARow: 0, lastFailure: undefined };
+  /** For those who look at the lane. */
+  lastError: { readonly message: string; readonly atNs: bigint } | undefined;
+  /** Of the key, as last read from the chain. */
+  seen: { readonly balanceWei: bigint; readonly chainCount: bigint } | undefined;
   /** Intents that somebody wants not to be executed any more; asked for again with every look at the requests. */
   cancelRequests: ReadonlySet<string> = new Set();
   /** Bytes went out since receipts were last asked for. */
@@ -99,6 +122,14 @@ export class LaneMemory {
 
   get stopping(): boolean {
     return this.stop.signal.aborted;
+  }
+
+  failed(why: string): void {
+    this.failures = { failuresInARow: this.failures.failuresInARow + 1, lastFailure: why };
+  }
+
+  succeeded(): void {
+    if (this.failures.failuresInARow > 0) this.failures = { failuresInARow: 0, lastFailure: undefined };
   }
 
   /** The planner looks again: a slot is free, or the lane ends. */

@@ -4,6 +4,7 @@ import { FenceLost } from '../ports/lane-log';
 import { Attempts } from './attempts';
 import type { LaneBook } from './lane-book';
 import { LaneFees } from './lane-fees';
+import { LaneGuard } from './lane-guard';
 import { LaneMemory, type LaneParts } from './lane-parts';
 import { Planner } from './planner';
 import { PlanLimits } from './plan-limits';
@@ -12,7 +13,7 @@ import { reconcileAtStart } from './start-reconciliation';
 import { Verdict } from './verdict';
 import { Watcher } from './watcher';
 
-export type LaneHealth = { readonly state: 'starting' | 'running' | 'stopped' } | { readonly state: 'waiting' | 'halted'; readonly why: string };
+export type LaneHealth = { readonly state: 'starting' | 'running' | 'stopped' } | { readonly state: 'waiting' | 'quarantined' | 'halted'; readonly why: string };
 
 /** After a failure. Milliseconds. */
 const BACKOFF_MS = 1_000;
@@ -28,8 +29,10 @@ export class LaneRunner {
   readonly #attempts: Attempts;
   readonly #planner: Planner;
   readonly #watcher: Watcher;
+  readonly #guardian: LaneGuard | undefined;
   #loops: Promise<unknown> = Promise.resolve();
   #health: LaneHealth = { state: 'starting' };
+  #called = Promise.withResolvers<void>();
   readonly #lost = Promise.withResolvers<void>();
 
   /** `restore` fills the book from the log; it is called, and called again after trouble, once the lane is held. */
@@ -37,12 +40,16 @@ export class LaneRunner {
     this.#parts = parts;
     const fees = new LaneFees(parts);
     this.#attempts = new Attempts(parts, this.#memory, fees);
-    this.#planner = new Planner(parts, this.#memory, new PlanLimits(parts, fees), new PreFlight(parts), this.#attempts);
+    this.#planner = new Planner(parts, this.#memory, new PlanLimits(parts, fees), new PreFlight(parts, this.#memory), this.#attempts);
     this.#watcher = new Watcher(parts, this.#memory, this.#attempts, new Verdict(parts));
+    const { guard } = parts.settings;
+    this.#guardian = guard === undefined ? undefined : new LaneGuard(parts, this.#memory, this.#attempts, guard);
   }
 
   get health(): LaneHealth {
-    const { blocked } = this.#memory;
+    const { blocked, quarantine, distrust } = this.#memory;
+    const doubt = quarantine ?? distrust;
+    if (this.#health.state === 'running' && doubt !== undefined) return { state: 'quarantined', why: doubt.detail };
     return this.#health.state === 'running' && blocked !== undefined ? { state: 'waiting', why: blocked } : this.#health;
   }
 
@@ -86,6 +93,7 @@ export class LaneRunner {
         try {
           if (!restored) await this.restore();
           restored = true;
+          memory.quarantine = this.#parts.standing?.();
           await reconcileAtStart(this.#parts, memory, this.#attempts);
           break;
         } catch (error) {
@@ -98,10 +106,23 @@ export class LaneRunner {
       if (memory.stopping) return;
       this.#health = { state: 'running' };
       // One loop's end ends the other: half a lane would go on unseen.
-      await Promise.all([this.#guard(() => this.#planner.step()), this.#guard(() => this.#watcher.step())]);
+      await Promise.all([this.#guard(() => this.#planner.step()), this.#guard(() => this.#watcher.step()), this.#lookAfter()]);
     } catch (error) {
       this.#halt(error);
     }
+  }
+
+  /** The lane's standing. Waits for its own time, or for a person who reinstates the lane. */
+  async #lookAfter(): Promise<void> {
+    const guardian = this.#guardian;
+    if (guardian !== undefined) await this.#guard(() => guardian.step(), () => this.#called.promise);
+  }
+
+  /** A person has ended the quarantine, or wants a halted lane to try again. */
+  reinstate(by: string): void {
+    this.#guardian?.pardon(by);
+    this.#called.resolve();
+    this.#called = Promise.withResolvers<void>();
   }
 
   #halt(error: unknown): void {
@@ -118,7 +139,7 @@ export class LaneRunner {
   }
 
   /** Repeats a step until the stop; operational trouble pauses it, anything else halts the lane. */
-  async #guard(step: () => Promise<number>): Promise<void> {
+  async #guard(step: () => Promise<number>, called?: () => Promise<void>): Promise<void> {
     const { clock, logger, book } = this.#parts;
     const memory = this.#memory;
     while (!memory.stopping) {
@@ -131,10 +152,13 @@ export class LaneRunner {
           this.#halt(error);
           return;
         }
+        memory.lastError = { message: error.message, atNs: clock.nowNs() };
         logger.warn({ err: error, lane: book.laneId }, 'lane step failed and is repeated');
         pauseMs = BACKOFF_MS;
       }
-      if (pauseMs > 0) await clock.sleep(pauseMs, memory.stop.signal);
+      if (pauseMs <= 0) continue;
+      const pause = clock.sleep(pauseMs, memory.stop.signal);
+      await (called === undefined ? pause : Promise.race([pause, called()]));
     }
   }
 }

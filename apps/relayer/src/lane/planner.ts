@@ -47,13 +47,16 @@ export class Planner {
       share?.report(book.laneId, undefined);
       return BACKOFF_MS;
     }
-    if (this.memory.distrust !== undefined) {
-      this.memory.blocked = this.memory.distrust.detail;
-      share?.report(book.laneId, undefined);
-      return BACKOFF_MS;
-    }
     this.#releaseContested();
     await this.#signLeftOver();
+    const doubt = this.memory.quarantine ?? this.memory.distrust;
+    if (doubt !== undefined) {
+      // What waits goes to other lanes.
+      this.memory.blocked = doubt.detail;
+      share?.report(book.laneId, undefined);
+      await this.#idle();
+      return 0;
+    }
     const nowNs = clock.nowNs();
     const all = queue.waiting();
     metrics.waiting(book.chainId, all.length, ageS(all, nowNs));
@@ -85,7 +88,7 @@ export class Planner {
 
   /** A plan that a failure left unsigned holds its nonce and so all later ones: nothing else would ever sign it but a restart. */
   async #signLeftOver(): Promise<void> {
-    const unsigned = this.parts.book.open().filter((it) => it.lifecycle.phase === 'planned');
+    const unsigned = this.parts.book.open().filter((it) => it.lifecycle.phase === 'planned' && !this.memory.suspects.has(it.transactionId));
     if (unsigned.length === 0) return;
     await this.attempts.sign(unsigned);
     await this.attempts.broadcast(unsigned);
@@ -164,13 +167,13 @@ export class Planner {
   async #giveUp(items: readonly Faulty[]): Promise<void> {
     const { log, queue, clock, logger, metrics, book } = this.parts;
     const expiredAtNs = clock.nowNs();
-    const records = items.map(({ accepted: { intent, traceparent }, reason }) => {
+    const records = items.map(({ accepted: { intent, traceparent }, reason, detail = '' }) => {
       const { intentId, chainId, subjectId, sponsorId, reservationId } = intent;
       const append: Append = {
         streamId: `intent-${intentId}`,
         expectedVersion: 1n,
         commandId: `expire-${intentId}`,
-        events: [relayerCodec.encode({ type: 'IntentExpired', intentId, chainId, subjectId, sponsorId, reservationId, reason, expiredAtNs, detail: '' })],
+        events: [relayerCodec.encode({ type: 'IntentExpired', intentId, chainId, subjectId, sponsorId, reservationId, reason, expiredAtNs, detail })],
         traceparent,
       };
       return { intentId, append };

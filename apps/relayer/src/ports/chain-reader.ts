@@ -35,6 +35,27 @@ export interface CallRequest {
   readonly valueWei?: bigint;
 }
 
+/** What a call would do, as far as the node shows it. */
+export type Simulation =
+  | {
+      readonly ok: true;
+      readonly gasUsed: bigint;
+      /** Native currency that moves is a `Transfer` log of 0xeeee…, as eth_simulateV1 has it. */
+      readonly logs: readonly ReceiptLog[];
+      /** Code that runs in another's place; absent where it was not asked for or the node does not trace. */
+      readonly delegateCalls?: readonly { readonly inPlaceOf: string; readonly code: string }[];
+    }
+  | { readonly ok: false; readonly data: string; readonly message: string };
+
+export interface SimulationOptions {
+  /** The block that the call is to be in; absent is the node's own idea of the next one. */
+  readonly block?: { readonly number: bigint; readonly timestampS: bigint } | undefined;
+  /** Several endpoints must show the same: somebody's intent is given up for it. */
+  readonly confirmed: boolean;
+  /** Delegate calls as well; dear for the node. */
+  readonly delegateCalls: boolean;
+}
+
 /**
  * Reads one chain. Throws `OperationalError` when it could not find out; absence is only ever answered when the chain said so.
  * Everything that takes a list is one round trip.
@@ -56,5 +77,7 @@ export interface ChainReader {
   fees(): Promise<FeeObservation>;
   /** Executes on the latest state without a transaction. */
   calls(requests: readonly CallRequest[]): Promise<readonly CallOutcome[]>;
+  /** The same with what each would move, each on the latest state by itself; `undefined` where the node cannot. */
+  simulate?(requests: readonly CallRequest[], options: SimulationOptions): Promise<readonly Simulation[] | undefined>;
   logs(filter: { readonly address: EvmAddress; readonly topics: readonly (string | null)[]; readonly fromBlock: bigint }): Promise<readonly (ReceiptLog & { readonly transactionHash: string })[]>;
 }

@@ -1,5 +1,5 @@
 import type { FeeObservation } from '../../lane/fee.policy';
-import type { ChainHead, Receipt } from '../../ports/chain-reader';
+import type { ChainHead, Receipt, Simulation } from '../../ports/chain-reader';
 
 /**
  * What several endpoints say, as one answer, or `undefined` when nothing has a quorum. The quorum counts endpoints, not
@@ -63,6 +63,12 @@ export function agreedReceipt(hash: string, votes: readonly ReceiptVote[], quoru
 export function receiptKey(receipt: Receipt): string {
   const { transactionHash, blockNumber, blockHash, status, gasUsed, gasPriceWei, logs } = receipt;
   return [transactionHash, blockNumber, blockHash, status, gasUsed, gasPriceWei, ...logs.map((log) => `${log.address} ${log.topics.join(' ')} ${log.data}`)].join('|').toLowerCase();
+}
+
+/** What is shown, without the gas: that may differ by a block. */
+export function simulationKey(simulations: readonly Simulation[] | undefined): string {
+  if (simulations === undefined) return 'none';
+  return simulations.map((it) => (it.ok ? `ok ${it.logs.map((log) => `${log.address} ${log.topics.join(' ')} ${log.data}`).join(',')}` : `reverts ${it.data}`)).join('|').toLowerCase();
 }
 
 /** Fees need no agreement but must not follow one liar: the observation with the middle base fee, of two the lower. */

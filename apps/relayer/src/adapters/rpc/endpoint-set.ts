@@ -6,9 +6,9 @@ import type { HealthState } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
 import type { FeeObservation } from '../../lane/fee.policy';
 import type { BroadcastOutcome, Broadcaster } from '../../ports/broadcaster';
-import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog } from '../../ports/chain-reader';
+import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog, Simulation, SimulationOptions } from '../../ports/chain-reader';
 import type { DisagreementSubject, EndpointMetrics } from '../../ports/endpoint-metrics';
-import { agreedHead, agreedHeight, agreedReceipt, agreedValue, headKey, middleFees, receiptKey, type ReceiptVote } from './agreement.policy';
+import { agreedHead, agreedHeight, agreedReceipt, agreedValue, headKey, middleFees, receiptKey, simulationKey, type ReceiptVote } from './agreement.policy';
 import { BroadcastRoute } from './broadcast-route';
 import { Endpoint, textOf } from './endpoint';
 import { endpointName } from './endpoint-name';
@@ -200,6 +200,16 @@ export class EndpointSet implements ChainReader, Broadcaster {
     if (first.every((it) => it.ok)) return first;
     const key = (outcomes: readonly CallOutcome[]): string => outcomes.map((it) => (it.ok ? 'ok' : it.data)).join(',');
     return this.#agree('call', (chain) => chain.calls(requests), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, key));
+  }
+
+  /** One endpoint's word that all is well is enough; that something is not, or where intents are given up for it, a quorum's. */
+  async simulate(requests: readonly CallRequest[], options: SimulationOptions): Promise<readonly Simulation[] | undefined> {
+    if (!options.confirmed) {
+      const first = await this.#first((chain) => chain.simulate(requests, options));
+      if (first?.every((it) => it.ok) === true) return first;
+    }
+    const said = await this.#agree('call', async (chain) => ({ all: await chain.simulate(requests, options) }), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, ({ all }) => simulationKey(all)));
+    return said.all;
   }
 
   /** All logs that any of a quorum has seen: none may be missing, and each is looked at by its receipt. */

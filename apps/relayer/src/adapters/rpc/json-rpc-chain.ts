@@ -3,13 +3,19 @@ import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { FeeObservation } from '../../lane/fee.policy';
 import type { BroadcastOutcome, Broadcaster } from '../../ports/broadcaster';
-import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog } from '../../ports/chain-reader';
+import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, Simulation, SimulationOptions } from '../../ports/chain-reader';
 import type { ReceiptVote } from './agreement.policy';
 import { classify, type NodeAnswer } from './answer-classification.policy';
+import { JsonRpcSimulator } from './json-rpc-simulator';
+import { hex, list, logOf, malformed, quantity, record, revertData, text } from './json-rpc-values';
 
 /** One JSON-RPC endpoint as reader and broadcaster. `EndpointSet` puts several behind the same ports. */
 export class JsonRpcChain implements ChainReader, Broadcaster {
-  constructor(private readonly rpc: JsonRpc) {}
+  readonly #simulator: JsonRpcSimulator;
+
+  constructor(private readonly rpc: JsonRpc) {
+    this.#simulator = new JsonRpcSimulator(rpc);
+  }
 
   async chainId(): Promise<bigint> {
     return quantity('eth_chainId', await this.rpc.call('eth_chainId', []));
@@ -91,6 +97,10 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
     });
   }
 
+  simulate(requests: readonly CallRequest[], options: SimulationOptions): Promise<readonly Simulation[] | undefined> {
+    return this.#simulator.simulate(requests, options);
+  }
+
   async logs(filter: { readonly address: EvmAddress; readonly topics: readonly (string | null)[]; readonly fromBlock: bigint }) {
     const answer = await this.rpc.call('eth_getLogs', [{ address: filter.address, topics: filter.topics, fromBlock: hex(filter.fromBlock), toBlock: 'latest' }]);
     return list('eth_getLogs', answer).map((item) => {
@@ -165,47 +175,4 @@ function receiptOf(receipt: Readonly<Record<string, unknown>>): Receipt {
     gasPriceWei: quantity('effectiveGasPrice', receipt['effectiveGasPrice']),
     logs: list('logs', receipt['logs']).map((log) => logOf(record('log', log))),
   };
-}
-
-function logOf(log: Readonly<Record<string, unknown>>): ReceiptLog {
-  return {
-    address: text('address', log['address']).toLowerCase(),
-    topics: list('topics', log['topics']).map((topic) => text('topic', topic)),
-    data: text('data', log['data']),
-  };
-}
-
-/** geth gives the revert data as a string, others nest it once more. */
-function revertData(data: unknown): string | undefined {
-  if (typeof data === 'string' && /^0x[0-9a-fA-F]*$/.test(data)) return data;
-  if (typeof data === 'object' && data !== null && 'data' in data) return revertData(data.data);
-  return undefined;
-}
-
-function malformed(what: string): OperationalError {
-  return new OperationalError('RPC_MALFORMED', `the node's answer has no usable ${what}`, 'not-done');
-}
-
-function quantity(what: string, value: unknown): bigint {
-  if (typeof value !== 'string' || !/^0x[0-9a-fA-F]+$/.test(value)) throw malformed(what);
-  return BigInt(value);
-}
-
-function text(what: string, value: unknown): string {
-  if (typeof value !== 'string') throw malformed(what);
-  return value;
-}
-
-function list(what: string, value: unknown): readonly unknown[] {
-  if (!Array.isArray(value)) throw malformed(what);
-  return value as readonly unknown[];
-}
-
-function record(what: string, value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null) throw malformed(what);
-  return value as Readonly<Record<string, unknown>>;
-}
-
-function hex(value: bigint): string {
-  return `0x${value.toString(16)}`;
 }
