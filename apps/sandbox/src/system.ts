@@ -25,6 +25,8 @@ export interface SystemOptions {
   /** Keeps Postgres, Kafka and the chain in `folder`. */
   readonly lasting: boolean;
   readonly blockTimeMs: number;
+  /** EIP-155 number of the local chain; 31337 unless a client knows no such chain. */
+  readonly evmChainId?: number;
   /** Blocks on top before a transaction is final. */
   readonly finalityDepth: number;
   /** Addresses on the sandbox's own watch list, beside any official files that are put into the folder. */
@@ -121,6 +123,7 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
     closing(
       startAnvil({
         blockTimeMs: options.blockTimeMs,
+        ...(options.evmChainId === undefined ? {} : { chainId: options.evmChainId }),
         ...(lasting ? { statePath: join(folder, 'chain.json') } : {}),
         ...(options.ports?.rpc === undefined ? {} : { port: options.ports.rpc }),
       }),
@@ -193,6 +196,9 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
       WEBHOOK_ALLOW_PRIVATE: 'true',
       SECRETS_KEY: createHash('sha256').update('settlement sandbox secrets key').digest('base64'),
       RATE_LIMIT_QUOTA: '100000',
+      // A sandbox's x402 servers need no key, and version 1 gets a name for the local chain.
+      X402_ACCESS: 'open',
+      X402_V1_NETWORKS: JSON.stringify({ anvil: chainId }),
     },
     relayer: { RELAYER_KEYS: JSON.stringify([relayerKey]) },
     paymaster: { SPONSORS: JSON.stringify([{ id: sandboxSponsor, budgetWei: (10n ** 22n).toString() }]) },
