@@ -21,6 +21,12 @@ const relayerSchema = z.object({
   LANE_LEASE_MS: positiveInteger.min(500).max(120_000).default(6_000),
   /** What another process was expected to take is anybody's after this. */
   AFFINITY_GRACE_MS: positiveInteger.max(60_000).default(1_000),
+  /** How often a lane's balance and count are read. */
+  LANE_CHECK_MS: positiveInteger.min(50).max(60_000).default(2_000),
+  /** Whole reverts and refused broadcasts in a row after which a lane plans nothing new until a person has looked. */
+  LANE_FAILURES_MAX: positiveInteger.default(5),
+  /** An unmined transaction that is older than this quarantines its lane until it is mined. */
+  LANE_STUCK_MS: positiveInteger.default(900_000),
   /** Transactions of one lane that are broadcast and not yet mined. Geth drops what is more than 16 deep in its queue under load. */
   LANE_IN_FLIGHT_MAX: positiveInteger.max(64).default(8),
   /** Collects of one transaction; EIP-7825 leaves room for about 150. */

@@ -1,8 +1,11 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { EndpointMetrics, EndpointState } from '../ports/endpoint-metrics';
+import { QuarantineReason, quarantineReasonToJSON } from '@settlement/proto/relayer/v1/relayer';
 import type { RelayerMetrics } from '../ports/relayer-metrics';
 
 const ENDPOINT_STATES: readonly EndpointState[] = ['closed', 'half-open', 'open'];
+
+const QUARANTINE_REASONS = Object.values(QuarantineReason).filter((reason) => typeof reason === 'number' && reason > 0).map((reason) => quarantineReasonToJSON(Number(reason)));
 
 export function prometheusMetrics(registry: Registry): RelayerMetrics & EndpointMetrics {
   const registers = [registry];
@@ -31,6 +34,7 @@ export function prometheusMetrics(registry: Registry): RelayerMetrics & Endpoint
   const attempts = new Histogram({ name: 'settlement_relayer_attempts', help: 'Signed versions of a final nonce', labelNames: ['chain'], buckets: [1, 2, 3, 4, 6, 8, 12, 16], registers });
   const reverts = new Counter({ name: 'settlement_relayer_reverted_transactions_total', help: 'Transactions that reverted as a whole', labelNames: ['chain'], registers });
   const expired = new Counter({ name: 'settlement_relayer_expired_intents_total', help: 'Intents given up before signing', labelNames: ['chain'], registers });
+  const quarantined = new Gauge({ name: 'settlement_relayer_lane_quarantined', help: '1 for the reason that a lane plans nothing new for', labelNames: ['chain', 'key', 'reason'], registers });
   const contested = new Counter({ name: 'settlement_relayer_contested_intents_total', help: 'Intents that another lane had claimed first', labelNames: ['chain'], registers });
   const endpoints = new Gauge({ name: 'settlement_relayer_rpc_endpoint_state', help: '1 for the state that an RPC endpoint is in: closed is in use, open is left out', labelNames: ['chain', 'endpoint', 'state'], registers });
   const disagreements = new Counter({ name: 'settlement_relayer_rpc_disagreements_total', help: 'Answers of an RPC endpoint that a quorum of the others contradicts', labelNames: ['chain', 'endpoint', 'what'], registers });
@@ -67,6 +71,9 @@ export function prometheusMetrics(registry: Registry): RelayerMetrics & Endpoint
     attempts: (chain, count) => attempts.observe({ chain }, count),
     reverted: (chain) => reverts.inc({ chain }),
     expired: (chain, count) => expired.inc({ chain }, count),
+    quarantined(chain, key, reason) {
+      for (const candidate of QUARANTINE_REASONS) quarantined.set({ chain, key, reason: candidate }, candidate === reason ? 1 : 0);
+    },
     contested: (chain, count) => contested.inc({ chain }, count),
   };
 }

@@ -39,8 +39,12 @@ export function feesFor({ baseFeeWei, priorityFeesWei }: FeeObservation, { feePe
   return { feePerGasWeiMax: offer < feePerGasWeiMax ? offer : feePerGasWeiMax, priorityFeePerGasWeiMax: priority };
 }
 
+interface Ceiled {
+  readonly intent: { readonly intentId: string; readonly feePerGasWeiMax?: bigint | undefined };
+}
+
 /** What is the most that a unit of gas may cost for these intents: the lowest of their own ceilings and the chain's. Wei. */
-export function ceilingOf(intents: readonly { readonly intent: { readonly feePerGasWeiMax?: bigint | undefined } }[], chainWei: bigint): bigint {
+export function ceilingOf(intents: readonly Ceiled[], chainWei: bigint): bigint {
   let ceiling = chainWei;
   for (const { intent } of intents) if (intent.feePerGasWeiMax !== undefined && intent.feePerGasWeiMax < ceiling) ceiling = intent.feePerGasWeiMax;
   return ceiling;
@@ -50,7 +54,7 @@ export function ceilingOf(intents: readonly { readonly intent: { readonly feePer
  * Whose own ceiling the chain's present price leaves room for. The others wait for a cheaper block, by themselves: packed
  * with the rest they would hold everybody back.
  */
-export function affordable<T extends { readonly intent: { readonly feePerGasWeiMax?: bigint | undefined } }>(
+export function affordable<T extends Ceiled>(
   waiting: readonly T[],
   observation: Pick<FeeObservation, 'baseFeeWei'>,
   limits: Pick<FeeLimits, 'priorityFeeWeiMin'>,

@@ -10,8 +10,8 @@ export type FinalityRule =
 /** Block tags of the execution APIs: attested by two thirds twice, or by two thirds once. */
 export type FinalityTag = 'finalized' | 'safe';
 
-export function finalityRule(depth: number, tag: FinalityTag | undefined): FinalityRule {
-  return tag === undefined ? { by: 'depth', depth: BigInt(depth) } : { by: 'tag', tag, depthFloor: BigInt(depth) };
+export function finalityRule(depth: bigint, tag: FinalityTag | undefined): FinalityRule {
+  return tag === undefined ? { by: 'depth', depth } : { by: 'tag', tag, depthFloor: depth };
 }
 
 /**

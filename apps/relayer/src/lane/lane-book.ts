@@ -91,7 +91,7 @@ export class LaneBook {
     if (before === undefined) throw new InvariantViolated('LANE_BOOK', 'an event of a transaction that is not open', { transactionId });
     let lifecycle = before.lifecycle;
     for (const event of events) lifecycle = transactionDecider.evolve(lifecycle, event);
-    if (lifecycle.phase === 'final') this.#open.delete(transactionId);
+    if (lifecycle.phase === 'final' || lifecycle.phase === 'displaced') this.#open.delete(transactionId);
     else this.#open.set(transactionId, { ...before, lifecycle, version, receipt: lifecycle.phase === 'included' ? (receipt ?? before.receipt) : undefined });
   }
 

@@ -1,23 +1,25 @@
 import type { Clock } from '@settlement/kernel/time';
 import type { ChainReader } from '../ports/chain-reader';
-import { feesFor, type FeeLimits, type Fees } from './fee.policy';
+import { feesFor, type FeeLimits, type FeeObservation, type Fees } from './fee.policy';
 
 /** Fees change by an eighth a block at most. Milliseconds. */
 const FEE_AGE_MS_MAX = 1_000;
 
-/** What a transaction of this lane offers now; asked of the chain at most once a second. */
+/** What the chain's fees are now; asked at most once a second. */
 export class LaneFees {
-  #known: { readonly fees: Fees | undefined; readonly atMs: number } | undefined;
+  #known: { readonly observation: FeeObservation; readonly atMs: number } | undefined;
 
   constructor(private readonly parts: { readonly reader: ChainReader; readonly clock: Clock; readonly settings: { readonly fees: FeeLimits } }) {}
 
-  /** `undefined` while gas costs more than the ceiling. */
-  async current(): Promise<Fees | undefined> {
-    const { reader, settings, clock } = this.parts;
+  async observation(): Promise<FeeObservation> {
+    const { reader, clock } = this.parts;
     const nowMs = clock.monotonicMs();
-    if (this.#known === undefined || nowMs - this.#known.atMs > FEE_AGE_MS_MAX) {
-      this.#known = { fees: feesFor(await reader.fees(), settings.fees), atMs: nowMs };
-    }
-    return this.#known.fees;
+    if (this.#known === undefined || nowMs - this.#known.atMs > FEE_AGE_MS_MAX) this.#known = { observation: await reader.fees(), atMs: nowMs };
+    return this.#known.observation;
+  }
+
+  /** What a new transaction offers; `undefined` while gas costs more than the ceiling. */
+  async current(): Promise<Fees | undefined> {
+    return feesFor(await this.observation(), this.parts.settings.fees);
   }
 }

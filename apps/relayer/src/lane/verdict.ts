@@ -1,8 +1,10 @@
+import type { IntentOutcome } from '@settlement/proto/relayer/v1/events';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import type { AcceptedIntent, Intent } from '../intent/intent';
 import type { Receipt } from '../ports/chain-reader';
 import type { TransactionEvent } from '../relayer.events';
 import { afterRevert, outcomesOf, type ItemResult } from '../transaction/outcome.policy';
+import { attemptOfHash, cancelledBy, isNoOp } from '../transaction/transaction.decider';
 import type { OpenTransaction } from './lane-book';
 import type { LaneParts } from './lane-parts';
 import { gasLimitOf } from './pack.policy';
@@ -23,13 +25,24 @@ export class Verdict {
 
   /** The fact of a transaction that is final, and the intents that it gives back. */
   async of(transaction: OpenTransaction, receipt: Receipt): Promise<FinalVerdict> {
-    const { book, clock, vault } = this.parts;
+    const { book, clock, calls } = this.parts;
     const { intents } = transaction;
     const costWei = receipt.gasUsed * receipt.gasPriceWei;
+    const { lifecycle } = transaction;
+    const attempts = lifecycle.phase === 'included' ? lifecycle.attempts : [];
+    const attempt = attemptOfHash(attempts, receipt.transactionHash) ?? 0;
     let putBack: readonly AcceptedIntent[] = [];
-    let outcomes;
-    if (receipt.status === 1) {
-      const results = vault.results(intents.map((it) => it.intent.call), receipt.logs);
+    let outcomes: IntentOutcome[];
+    if (intents.length === 0) {
+      outcomes = [];
+    } else if (isNoOp(attempts[attempt])) {
+      // It executed nothing, so nobody pays for it but the operator: what was cancelled ends, the rest waits again.
+      const cancelled = cancelledBy(attempts);
+      const ended = intents.filter(({ intent }) => cancelled.has(intent.intentId));
+      putBack = intents.filter(({ intent }) => !cancelled.has(intent.intentId));
+      outcomes = ended.length === 0 ? [] : outcomesOf(ended, ended.map(() => ({ executed: false, reason: IntentReason.INTENT_REASON_CANCELLED })), 0n);
+    } else if (receipt.status === 1) {
+      const results = calls.results(intents.map((it) => it.intent.call), receipt.logs);
       outcomes = outcomesOf(intents, await this.#recognise(transaction, results, receipt), costWei);
     } else {
       const verdicts = await this.#reverted(intents, receipt.transactionHash);
@@ -49,11 +62,23 @@ export class Verdict {
         gasPriceWei: receipt.gasPriceWei.toString(),
         outcomes,
         finalizedAtNs: clock.nowNs(),
-        attempt: 0,
+        attempt,
         returnedIntentIds: putBack.map((it) => it.intent.intentId),
       },
     });
     return { events, putBack };
+  }
+
+  /**
+   * What the block that has just been mined says became of each intent; nothing for one whose fate it leaves open. Not final,
+   * and without costs: those who act on it must be able to take it back.
+   */
+  async included(transaction: OpenTransaction, receipt: Receipt): Promise<IntentOutcome[]> {
+    const { intents, lifecycle } = transaction;
+    const attempts = lifecycle.phase === 'signed' ? lifecycle.attempts : [];
+    if (receipt.status === 0 || intents.length === 0 || isNoOp(attempts[attemptOfHash(attempts, receipt.transactionHash) ?? 0])) return [];
+    const results = this.parts.calls.results(intents.map((it) => it.intent.call), receipt.logs);
+    return outcomesOf(intents, await this.#recognise(transaction, results, receipt), 0n).map((outcome) => ({ ...outcome, costWei: '' }));
   }
 
   /**
@@ -71,21 +96,23 @@ export class Verdict {
   }
 
   async #earlier(intent: Intent, butNot: string): Promise<ItemResult | undefined> {
-    const { reader, lookups, logger, vault } = this.parts;
+    const { reader, lookups, logger, calls } = this.parts;
     if (await lookups.claimedByOther(intent)) return undefined;
-    const logs = await reader.logs({ ...vault.traceOf(intent.call), fromBlock: 0n });
+    const trace = calls.traceOf(intent.call);
+    if (trace === undefined) return undefined;
+    const logs = await reader.logs({ ...trace, fromBlock: 0n });
     const earlier = logs.find((log) => log.transactionHash !== butNot);
     if (earlier === undefined) return undefined;
     const receipt = (await reader.receipts([earlier.transactionHash])).get(earlier.transactionHash);
-    const result = receipt === undefined ? undefined : vault.earlierResult(intent.call, receipt.logs);
+    const result = receipt === undefined ? undefined : calls.earlierResult(intent.call, receipt.logs);
     if (result !== undefined) {
-      logger.warn({ intentId: intent.intentId, transactionHash: earlier.transactionHash }, 'executed by an earlier transaction that this log does not know');
+      logger.warn({ intentId: intent.intentId, transactionHash: earlier.transactionHash }, 'executed by a transaction that this log does not know');
     }
-    return result;
+    return result === undefined ? undefined : { ...result, executedByTransactionHash: earlier.transactionHash };
   }
 
   async #reverted(intents: readonly AcceptedIntent[], transactionHash: string): Promise<{ putBack: readonly AcceptedIntent[]; done: readonly AcceptedIntent[]; results: readonly ItemResult[] }> {
-    const { reader, vault, settings, lookups, metrics, book } = this.parts;
+    const { reader, calls, settings, lookups, metrics, book } = this.parts;
     metrics.reverted(book.chainId, intents.length);
     const reverts = await lookups.reverts(intents.map((it) => it.intent.intentId));
     const answers = await reader.calls(intents.map((it) => callOf(this.parts, [it], gasLimitOf([it.intent.call], settings.pack.gas))));
@@ -94,13 +121,13 @@ export class Verdict {
     const results: ItemResult[] = [];
     for (const [index, accepted] of intents.entries()) {
       const answer = answers[index];
-      const revert = answer?.ok === false ? vault.revertOf(answer.data) : undefined;
+      const revert = answer?.ok === false ? calls.revertOf([accepted.intent.call], answer.data) : undefined;
       if (revert?.blame === 'done') {
         done.push(accepted);
         results.push((await this.#earlier(accepted.intent, transactionHash)) ?? { executed: false, reason: revert.reason });
         continue;
       }
-      const alone = revert === undefined ? 'works' : revert.blame === 'vault' ? 'vault-refuses' : { reason: revert.reason };
+      const alone = revert === undefined ? 'works' : revert.blame === 'contract' || revert.blame === 'later' ? 'vault-refuses' : { reason: revert.reason };
       const verdict = afterRevert(reverts.get(accepted.intent.intentId) ?? 0, alone);
       if (verdict.next === 'put-back') putBack.push(accepted);
       else {

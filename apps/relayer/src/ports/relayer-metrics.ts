@@ -21,6 +21,8 @@ export interface RelayerMetrics {
   attempts(chainId: string, count: number): void;
   reverted(chainId: string, intents: number): void;
   expired(chainId: string, intents: number): void;
+  /** The reason that a lane is quarantined for; undefined ends it. */
+  quarantined(chainId: string, keyAddress: string, reason: string | undefined): void;
   /** Intents that another lane had claimed first. */
   contested(chainId: string, intents: number): void;
 }

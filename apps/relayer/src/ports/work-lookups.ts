@@ -7,4 +7,6 @@ export interface WorkLookups {
   reverts(intentIds: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** Does another intent, not failed, spend the same authorization, batch key or refund key? */
   claimedByOther(intent: Intent): Promise<boolean>;
+  /** What the chain's final transactions since then have cost, of all keys, and what the other keys' open ones can cost at most. Wei. */
+  spend(chainId: string, butKeyAddress: string, sinceNs: bigint): Promise<{ readonly finalWei: bigint; readonly othersOpenWeiMax: bigint }>;
 }

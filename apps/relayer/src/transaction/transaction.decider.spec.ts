@@ -187,6 +187,14 @@ describe('the end of a nonce', () => {
     sent.and(replacement(1, NO_OP, ['a']), signature(1), inclusion(0)).when({ type: 'Finalize', finality: finality(0) }).then(finality(0));
   });
 
+  it('is contradicted once when a reorg goes deeper than finality, and stays the end', () => {
+    const final = sent.and(inclusion(0), finality(0));
+    final.when({ type: 'Reorg', reorg: reorg(0) }).then({ ...reorg(0), outcomes: executed });
+    final.and({ ...reorg(0), outcomes: executed }).when({ type: 'Reorg', reorg: reorg(0) }).thenNothing();
+    final.when({ type: 'Reorg', reorg: reorg(0, '0xb9') }).thenRejected({ code: 'OTHER_BLOCK', blockHash: '0xb1' });
+    final.and({ ...reorg(0), outcomes: executed }).when({ type: 'Include', inclusion: inclusion(0, '0xb2') }).thenRejected({ code: 'OUT_OF_ORDER', phase: 'final' });
+  });
+
   it('by foreign bytes gives back every intent, and is final', () => {
     sent.when({ type: 'Displace', displacement: displacement() }).then(displacement());
     given(transactionDecider, plan).when({ type: 'Displace', displacement: displacement() }).then(displacement());
@@ -261,7 +269,10 @@ describe('whatever is asked of a nonce, in whatever order', () => {
       expect(ends.length).toBeLessThanOrEqual(1);
       const [end] = ends;
       if (end === undefined) return;
-      expect(log[log.length - 1]).toBe(end);
+      // But that the end itself is contradicted, once.
+      const after = log.slice(log.indexOf(end) + 1);
+      expect(after.length).toBeLessThanOrEqual(1);
+      expect(after.every((it) => it.type === 'TransactionReorged' && end.type === 'TransactionFinalized' && it.blockHash === end.blockHash)).toBe(true);
       const answered = end.type === 'TransactionFinalized' ? end.outcomes.map((it) => it.intentId) : [];
       expect([...answered, ...end.returnedIntentIds].sort()).toEqual(['a', 'b']);
     });
@@ -275,6 +286,7 @@ describe('whatever is asked of a nonce, in whatever order', () => {
           expect(standing).toBeUndefined();
           standing = event.outcomes;
         }
+        if (event.type === 'TransactionFinalized') standing = event.outcomes;
         if (event.type === 'TransactionReorged') {
           expect(event.outcomes).toEqual(standing);
           standing = undefined;

@@ -57,7 +57,8 @@ export type TransactionLifecycle =
   | { readonly phase: 'signed'; readonly plan: Plan; readonly attempts: readonly Attempt[]; readonly signature: Signature }
   /** `signature` is the mined attempt's. */
   | { readonly phase: 'included'; readonly plan: Plan; readonly attempts: readonly Attempt[]; readonly signature: Signature; readonly inclusion: Inclusion }
-  | { readonly phase: 'final'; readonly plan: Plan; readonly attempts: readonly Attempt[]; readonly finality: Finality }
+  /** `violated`: its block is gone although it was final. */
+  | { readonly phase: 'final'; readonly plan: Plan; readonly attempts: readonly Attempt[]; readonly finality: Finality; readonly violated: boolean }
   | { readonly phase: 'displaced'; readonly plan: Plan; readonly attempts: readonly Attempt[]; readonly displacement: Displacement };
 
 /**
@@ -93,6 +94,10 @@ export const transactionDecider: Decider<TransactionCommand, TransactionEvent, T
         if (state.phase === 'included' && isSameBlock(state.inclusion, command.reorg)) return accept({ ...command.reorg, outcomes: state.inclusion.outcomes });
         if (state.phase === 'included') return reject({ code: 'OTHER_BLOCK', blockHash: state.inclusion.blockHash });
         if (state.phase === 'signed') return accept();
+        // Deeper than what counts as final: those who acted on the fact must hear it. The transaction stays final here, and
+        // its intents go nowhere: whether they are executed is for people to find out.
+        if (state.phase === 'final' && !isSameBlock(state.finality, command.reorg)) return reject({ code: 'OTHER_BLOCK', blockHash: state.finality.blockHash });
+        if (state.phase === 'final') return state.violated ? accept() : accept({ ...command.reorg, outcomes: state.finality.outcomes });
         return reject({ code: 'OUT_OF_ORDER', phase: state.phase });
       case 'Finalize':
         return decideFinality(command.finality, state);
@@ -127,10 +132,11 @@ export const transactionDecider: Decider<TransactionCommand, TransactionEvent, T
         return { phase: 'included', plan: state.plan, attempts: state.attempts, signature, inclusion: event };
       }
       case 'TransactionReorged':
+        if (state.phase === 'final') return { ...state, violated: true };
         if (state.phase !== 'included') return state;
         return { phase: 'signed', plan: state.plan, attempts: state.attempts, signature: latestSignature(state.attempts) ?? state.signature };
       case 'TransactionFinalized':
-        return state.phase === 'included' ? { phase: 'final', plan: state.plan, attempts: state.attempts, finality: event } : state;
+        return state.phase === 'included' ? { phase: 'final', plan: state.plan, attempts: state.attempts, finality: event, violated: false } : state;
       case 'TransactionDisplaced':
         return state.phase === 'planned' || state.phase === 'signed' ? { phase: 'displaced', plan: state.plan, attempts: state.attempts, displacement: event } : state;
       default:
