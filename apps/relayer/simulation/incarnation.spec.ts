@@ -13,7 +13,7 @@ function setUp(weather: Partial<Weather> = {}) {
   const scheduler = new Scheduler(prng);
   const counts = noFaults();
   let crashes = 0;
-  const incarnation = new Incarnation('p', { scheduler, prng, counts, weather: () => ({ ...CALM, ...weather }), crashed: () => (crashes += 1) });
+  const incarnation = new Incarnation('p', { scheduler, prng, counts, weather: () => ({ ...CALM, ...weather }), delivered: () => undefined, crashed: () => (crashes += 1) });
   const settle = async (steps = Infinity): Promise<void> => {
     for (let step = 0; step < steps; step += 1) {
       const task = scheduler.next();

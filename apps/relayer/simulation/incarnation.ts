@@ -8,6 +8,8 @@ export interface IncarnationParts {
   readonly counts: FaultCounts;
   /** As it is now: faults stop when the storm is over. */
   readonly weather: () => Weather;
+  /** Product code goes on in this step. */
+  readonly delivered: () => void;
   /** This process dies now, in the middle of what it does. */
   readonly crashed: (incarnation: Incarnation) => void;
 }
@@ -75,8 +77,12 @@ export class Incarnation {
   /** Runs a continuation of the process: now, or when it is thawed, or never. */
   deliver(label: string, run: () => void): void {
     if (!this.#alive) return;
-    if (this.#frozen) this.#backlog.push({ label, run });
-    else run();
+    if (this.#frozen) {
+      this.#backlog.push({ label, run });
+      return;
+    }
+    this.parts.delivered();
+    run();
   }
 
   call<T>(call: Call<T>): Promise<T> {

@@ -75,6 +75,7 @@ export class World {
   readonly #logger;
   #weather: Weather;
   #stormy = true;
+  #delivered = false;
   #submitted = 0;
   #broken: unknown;
 
@@ -150,8 +151,11 @@ export class World {
       if (task === undefined) throw new SimulationFailure('LIVENESS', 'nothing will ever happen again');
       this.#trace.step(task.atUs, task.label);
       task.run();
-      // The check phase of the event loop comes when every continuation that this step has set free has run.
-      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#delivered) {
+        this.#delivered = false;
+        // The check phase of the event loop comes when every continuation that this step has set free has run.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
       if (this.#broken !== undefined) throw new SimulationFailure('UNCAUGHT', String(this.#broken instanceof Error ? this.#broken.stack : this.#broken));
       this.#invariants.check();
       this.#checkLanes();
@@ -202,6 +206,7 @@ export class World {
       prng: this.#prng,
       counts: this.#counts,
       weather: () => this.#weather,
+      delivered: () => (this.#delivered = true),
       crashed: () => {
         this.#trace.note(() => `${incarnation.name} is dead`);
         if (this.#mutation === 'signatures-not-durable') this.#database.forgetSignaturesBy(incarnation.name);
@@ -232,6 +237,7 @@ export class World {
       },
       broken: (error) => (this.#broken ??= error),
     });
+    this.#delivered = true;
     seat.process.start();
   }
 
