@@ -56,6 +56,23 @@ contract HostileToken {
         _answer(false);
     }
 
+    function transferWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256,
+        uint256,
+        bytes32 nonce,
+        uint8,
+        bytes32,
+        bytes32
+    ) external {
+        require(!authorizationState[from][nonce], "used");
+        authorizationState[from][nonce] = true;
+        _move(from, to, value);
+        _answer(false);
+    }
+
     function transfer(address to, uint256 value) external {
         _move(msg.sender, to, value);
         _answer(true);

@@ -88,7 +88,7 @@ abstract contract VaultTest {
         vault.setTokenRules(address(usdc), true, TRANSACTION_CAP, WINDOW_CAP, WINDOW);
     }
 
-    function _create(string memory artifact, bytes memory arguments) private returns (address made) {
+    function _create(string memory artifact, bytes memory arguments) internal returns (address made) {
         bytes memory code = abi.encodePacked(vm.getCode(string.concat("out/artifacts/", artifact)), arguments);
         assembly ("memory-safe") {
             made := create(0, add(code, 32), mload(code))

@@ -12,7 +12,10 @@ interface Vm {
     function addr(uint256 key) external pure returns (address);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function prank(address sender) external;
+    function prank(address sender, address origin) external;
     function startPrank(address sender) external;
+    function deal(address who, uint256 amount) external;
+    function fee(uint256 baseFee) external;
     function stopPrank() external;
     function warp(uint256 timestamp) external;
     function etch(address where, bytes calldata code) external;
