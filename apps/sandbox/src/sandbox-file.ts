@@ -23,6 +23,8 @@ const sandboxSchema = z.object({
     usdc: hex,
     relayer: hex,
   }),
+  /** ERC-4337 and ERC-7677; absent in files of earlier versions. */
+  userOperations: z.object({ bundler: z.string(), paymaster: z.string() }).optional(),
   metrics: z.record(z.string(), z.string()),
   grpc: z.record(z.string(), z.string()),
   postgres: z.object({ host: z.string(), port: z.number(), databases: z.record(z.string(), z.string()) }),

@@ -121,6 +121,7 @@ async function main(): Promise<number> {
       merchants,
       payers: payers.map((payer) => ({ address: payer.address, privateKey: toHex(payer.privateKey) })),
       chain: { rpcUrl: system.anvil.rpcUrl, chainId: system.chainId, vault: system.deployment.vault, usdc: system.deployment.usdc, relayer: system.relayerAddress },
+      userOperations: { bundler: system.bundlerUrl, paymaster: system.paymasterUrl },
       metrics: system.metricsUrls,
       grpc: system.grpcAddresses,
       postgres: {
@@ -161,6 +162,12 @@ ${list([
   ...sandbox.merchants.map((merchant, index): [string, string] => [`merchant ${index} key`, `${merchant.apiKey}   (${merchant.id})`]),
   ...sandbox.payers.map((payer, index): [string, string] => [`payer ${index}`, `${payer.address}   key ${payer.privateKey}`]),
   ['RPC', `${sandbox.chain.rpcUrl}   (${sandbox.chain.chainId})`],
+  ...(sandbox.userOperations === undefined
+    ? []
+    : [
+        ['bundler (ERC-4337)', sandbox.userOperations.bundler] as const,
+        ['paymaster (ERC-7677)', sandbox.userOperations.paymaster] as const,
+      ]),
   ['USDC', sandbox.chain.usdc],
   ['vault', sandbox.chain.vault],
   ...Object.entries(sandbox.metrics).map(([name, url]): [string, string] => [`metrics ${name}`, url]),

@@ -10,6 +10,7 @@ import { postgresFeed } from '@settlement/feed/postgres-feed';
 import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { startAnvil, type Anvil } from '@settlement/local-stack/anvil';
 import { deployLocal, type LocalDeployment } from '@settlement/local-stack/deploy';
+import { DEV_SPONSOR_SIGNER_KEY } from '@settlement/local-stack/deploy-accounts';
 import { freePorts } from '@settlement/local-stack/free-port';
 import { startKafka, type LocalKafka } from '@settlement/local-stack/kafka';
 import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
@@ -48,6 +49,10 @@ export interface SystemPorts {
 
 export interface System {
   readonly apiUrl: string;
+  /** ERC-7677. */
+  readonly paymasterUrl: string;
+  /** ERC-4337. */
+  readonly bundlerUrl: string;
   readonly adminToken: string;
   readonly chainId: string;
   readonly anvil: Anvil;
@@ -162,10 +167,11 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
       tokens: [{ symbol: 'USDC', address: deployment.usdc, decimals: 6, eip712Name: deployment.usdcDomain.name, eip712Version: deployment.usdcDomain.version }],
     },
   ]);
-  const ports = await freePorts(serviceNames.length * 2 + 1);
+  const ports = await freePorts(serviceNames.length * 2 + 3);
   const grpcPort = (name: ServiceName): number => ports[serviceNames.indexOf(name)] ?? 0;
   const opsPort = (name: ServiceName): number => ports[serviceNames.length + serviceNames.indexOf(name)] ?? 0;
   const apiPort = options.ports?.api ?? ports.at(-1) ?? 0;
+  const [paymasterPort = 0, bundlerPort = 0] = ports.slice(-3, -1);
   const grpcAddresses = Object.fromEntries(serviceNames.map((name) => [name, `127.0.0.1:${grpcPort(name)}`])) as Record<ServiceName, string>;
   const metricsUrls = Object.fromEntries(serviceNames.map((name) => [name, `http://127.0.0.1:${opsPort(name)}/metrics`])) as Record<ServiceName, string>;
   const feedDatabases = Object.fromEntries(serviceNames.map((name) => [name, postgres.urlFor(databaseOf(name), 'feed_reader')]));
@@ -200,8 +206,15 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
       X402_ACCESS: 'open',
       X402_V1_NETWORKS: JSON.stringify({ anvil: chainId }),
     },
-    relayer: { RELAYER_KEYS: JSON.stringify([relayerKey]) },
-    paymaster: { SPONSORS: JSON.stringify([{ id: sandboxSponsor, budgetWei: (10n ** 22n).toString() }]) },
+    relayer: { RELAYER_KEYS: JSON.stringify([relayerKey]), BUNDLER_PORT: String(bundlerPort) },
+    paymaster: {
+      // Pays for every account and every call that can be read.
+      SPONSORS: JSON.stringify([{ id: sandboxSponsor, budgetWei: (10n ** 22n).toString(), policy: { enabled: true, displayName: 'Sandbox sponsor' } }]),
+      DEFAULT_SPONSOR_ID: sandboxSponsor,
+      PAYMASTER_SIGNER_KEY: DEV_SPONSOR_SIGNER_KEY,
+      JSON_RPC_PORT: String(paymasterPort),
+      JSON_RPC_QUOTA: '100000',
+    },
     'batch-settlement': { BATCH_SPONSOR_ID: sandboxSponsor, BATCH_MAX_AGE_MS: '3000', RECONCILE_INTERVAL_MS: '5000' },
     'compliance-screening': { LISTS_DIR: listFolder, PARTIES_DIGEST_KEYS: createHash('sha256').update('settlement sandbox digest key').digest('hex') },
   };
@@ -228,6 +241,8 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
 
   return {
     apiUrl: `http://127.0.0.1:${apiPort}`,
+    paymasterUrl: `http://127.0.0.1:${paymasterPort}`,
+    bundlerUrl: `http://127.0.0.1:${bundlerPort}`,
     adminToken,
     chainId,
     anvil,
