@@ -28,6 +28,8 @@ export interface RelayerWorld {
   readonly relayer: EvmAddress;
   /** Of every relayer key; `relayer` is the first. */
   readonly keyAddresses: readonly EvmAddress[];
+  /** The same as private keys: the public development key, and others drawn for this run. */
+  readonly keys: readonly string[];
   readonly guardian: EvmAddress;
   readonly payers: readonly Payer[];
   readonly environment: (database: string) => Record<string, string>;
@@ -66,6 +68,7 @@ export async function startWorld(options: { databases: readonly string[]; payers
     rpc,
     relayer: relayerAddress,
     keyAddresses,
+    keys: [DEV_RELAYER_KEY, ...furtherKeys],
     guardian: DEV_OTHER,
     payers,
     environment: (database) => ({
@@ -76,6 +79,11 @@ export async function startWorld(options: { databases: readonly string[]; payers
           mode: 'test',
           rpcUrls: [anvil.rpcUrl],
           vaultAddress: chain.vault,
+          transfersAddress: chain.transfers,
+          permit2ProxyAddress: chain.permit2Proxy,
+          entryPoints: chain.entryPoints.map(({ address, version }) => ({ address, version })),
+          sponsorPaymasters: chain.sponsorPaymasters,
+          walletFactories: [chain.walletFactory],
           finalityDepth: options.finalityDepth ?? 1,
           blockTimeMs: options.blockTimeMs === 'instant' ? 500 : options.blockTimeMs,
           tokens: [{ symbol: 'USDC', address: chain.usdc, decimals: 6, eip712Name: chain.usdcDomain.name, eip712Version: chain.usdcDomain.version }],

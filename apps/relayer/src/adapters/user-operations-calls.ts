@@ -6,8 +6,11 @@ import type { UserOperationCall } from '../intent/intent';
 import type { KindCalls } from '../ports/contract-calls';
 import type { ItemResult } from '../transaction/outcome.policy';
 
-/** ERC-4337's codes that time or another operation of the sender may cure. */
-const MAY_PASS = /^AA(?:25|22 expired or not due|32 paymaster expired or not due)/;
+/**
+ * ERC-4337's codes that time or an earlier operation of the sender, which may be in flight, can cure: the account is not there
+ * yet, it is not this nonce's turn, or the validity has not begun.
+ */
+const MAY_PASS = /^AA(?:20|25|22 expired or not due|32 paymaster expired or not due)/;
 
 function resultOf(log: UserOperationLog): ItemResult {
   const costWei = log.actualGasCostWei;

@@ -140,7 +140,9 @@ export class PreFlight {
       }
       const { blame, reason, name } = calls.revertOf([accepted.intent.call], answer.data);
       const ageMs = Number(clock.nowNs() - accepted.acceptedAtNs) / 1e6;
+      const elsewhere = whole.kind === 'userOperation' ? await this.#executedBy(accepted) : undefined;
       if (blame === 'done') single.push(accepted);
+      else if (elsewhere !== undefined) faulty.push({ accepted, reason: IntentReason.INTENT_REASON_DUPLICATE, detail: `executed by ${elsewhere}` });
       else if (blame === 'contract' || (blame === 'later' && ageMs < LATER_AGE_MS_MAX)) {
         this.#notBeforeMs.set(accepted.intent.intentId, clock.monotonicMs() + LATER_MS);
       } else faulty.push({ accepted, reason, detail: `reverts: ${name}` });
@@ -152,6 +154,13 @@ export class PreFlight {
       return { faulty, good: sound.map((accepted) => packOf(accepted)) };
     }
     return { faulty, good: sound.length === 0 ? good : [...good, packOf(...sound)] };
+  }
+
+  /** An operation that fails now may have had its turn: somebody else has bundled it. Nothing need be mined to know that. */
+  async #executedBy({ intent }: AcceptedIntent): Promise<string | undefined> {
+    const { calls, reader } = this.parts;
+    const trace = calls.traceOf(intent.call);
+    return trace === undefined ? undefined : (await reader.logs({ ...trace, fromBlock: 0n }))[0]?.transactionHash;
   }
 
   #unlisted({ kind, intents }: Pack): string | undefined {

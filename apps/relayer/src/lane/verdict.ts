@@ -122,10 +122,13 @@ export class Verdict {
     for (const [index, accepted] of intents.entries()) {
       const answer = answers[index];
       const revert = answer?.ok === false ? calls.revertOf([accepted.intent.call], answer.data) : undefined;
-      if (revert?.blame === 'done') {
-        done.push(accepted);
-        results.push((await this.#earlier(accepted.intent, transactionHash)) ?? { executed: false, reason: revert.reason });
-        continue;
+      if (revert?.blame === 'done' || revert?.blame === 'later') {
+        const earlier = await this.#earlier(accepted.intent, transactionHash);
+        if (earlier !== undefined || revert.blame === 'done') {
+          done.push(accepted);
+          results.push(earlier ?? { executed: false, reason: revert.reason });
+          continue;
+        }
       }
       const alone = revert === undefined ? 'works' : revert.blame === 'contract' || revert.blame === 'later' ? 'vault-refuses' : { reason: revert.reason };
       const verdict = afterRevert(reverts.get(accepted.intent.intentId) ?? 0, alone);
