@@ -7,11 +7,11 @@ import type { Randomness } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
-import { IntentState, type IntentStatus } from '@settlement/proto/relayer/v1/relayer';
+import { IntentState, type IntentStatus, type LaneStatus } from '@settlement/proto/relayer/v1/relayer';
 import type { Pool } from 'pg';
 import { KillAtPoint } from './adapters/crash-points';
 import { chainEndpoints } from './adapters/rpc/chain-endpoints';
-import { laneDatabases, type LaneDatabases } from './adapters/lane-databases';
+import { laneDatabases, laneStreamOf, partsOfLaneId, type LaneDatabases } from './adapters/lane-databases';
 import { RELAYER_MIGRATIONS } from './adapters/migrations';
 import { contractCalls } from './adapters/contract-calls';
 import { PostgresLaneLeases } from './adapters/postgres-lane-leases';
@@ -29,9 +29,13 @@ import { GAS_MODEL, SETTLE_PAYOUTS_MAX } from './lane/gas-model';
 import { IntentQueue } from './lane/intent-queue';
 import { LaneBook } from './lane/lane-book';
 import { LaneKeeper } from './lane/lane-keeper';
+import { REPLACEMENT_DEFAULTS } from './lane/lane-parts';
+import { executionRulesOf } from './lane/execution-rules';
 import { LaneRunner } from './lane/lane-runner';
+import { laneStatus } from './lane/lane-status';
 import { ChainShare } from './lane/lane-share';
 import { OpenWork } from './lane/open-work';
+import { relayerCodec } from './relayer.codec';
 import type { EndpointMetrics } from './ports/endpoint-metrics';
 import type { RelayerMetrics } from './ports/relayer-metrics';
 
@@ -77,6 +81,12 @@ export class Relayer {
     this.#work = new OpenWork({
       typed: (recorded) => acceptedOf(recorded, admissionChains),
       queueOf: (chainId) => this.#chains.find(({ chain }) => chain.chainId === chainId)?.queue,
+      reinstated: (laneId, by) => {
+        const lane = this.#running.get(laneId);
+        // A halted lane has no loop left that could listen.
+        if (lane?.health.state === 'halted') void this.#keeper.restart(laneId);
+        else lane?.reinstate(by);
+      },
       unreadable: (recorded, error) => logger.error({ err: error, intentId: recorded.request.intentId }, 'an accepted intent fits no configured chain or token: another process must execute it'),
     });
     this.#follower = new WorkFollower({
@@ -108,6 +118,8 @@ export class Relayer {
     this.queries = {
       intents: (intentIds) => this.#intents(intentIds),
       awaitIntents: (intentIds, state, timeoutMs, signal) => this.#awaitIntents(intentIds, state, timeoutMs, signal),
+      lanes: (chainId) => Promise.all(this.#chains.filter(({ chain }) => chainId === undefined || chain.chainId === chainId).flatMap((it) => it.laneIds.map((laneId) => this.#laneStatus(it, laneId)))),
+      reinstate: (chainId, keyAddress, by) => this.#reinstate(chainId, keyAddress, by),
       describe: (chainId) => {
         const chain = config.CHAINS.find((candidate) => candidate.chainId === chainId);
         return chain === undefined ? undefined : describe(chain, config.FEE_PER_GAS_WEI_MAX);
@@ -124,6 +136,8 @@ export class Relayer {
     const snapshot = await this.#state.snapshot();
     this.#work.restore(snapshot);
     for (const events of (await this.#parts.store.readStreams(snapshot.transactions.map((it) => it.streamId))).values()) this.#work.remember(events);
+    const lanes = this.#chains.flatMap(({ laneIds }) => laneIds);
+    for (const events of (await this.#parts.store.readStreams(lanes.map(laneStreamOf))).values()) this.#work.remember(events);
     this.#follower.follow(snapshot.positions);
     this.#keeper.start();
     for (const it of this.#chains) {
@@ -176,12 +190,17 @@ export class Relayer {
         settings: {
           eip155: eip155Number(chain.chainId),
           finalityDepth: BigInt(chain.finalityDepth),
+          finalityTag: chain.finalityTag,
           epoch: config.EPOCH,
           inFlightMax: config.LANE_IN_FLIGHT_MAX,
           pack: { gas: GAS_MODEL, itemsMax: config.COLLECT_ITEMS_MAX, waitMs: config.COLLECT_WAIT_MS, expiryMarginS: BigInt(config.EXPIRY_MARGIN_S) },
-          fees: { feePerGasWeiMax: config.FEE_PER_GAS_WEI_MAX, priorityFeeWeiMin: config.PRIORITY_FEE_PER_GAS_WEI_MIN },
+          fees: { feePerGasWeiMax: config.FEE_PER_GAS_WEI_MAX, priorityFeeWeiMin: config.PRIORITY_FEE_PER_GAS_WEI_MIN, priorityFeeWeiMax: config.PRIORITY_FEE_PER_GAS_WEI_MAX },
+          guard: { balanceWeiMin: config.KEY_BALANCE_WEI_MIN, failuresMax: config.LANE_FAILURES_MAX, stuckMs: config.LANE_STUCK_MS, checkMs: config.LANE_CHECK_MS },
           pollMs: config.POLL_MS ?? Math.min(1_000, Math.max(50, Math.floor(chain.blockTimeMs / 4))),
           rebroadcastMs: Math.max(config.REBROADCAST_MS, 2 * chain.blockTimeMs),
+          replacement: { ...REPLACEMENT_DEFAULTS, replaceAfterBlocks: BigInt(config.REPLACE_AFTER_BLOCKS), noOpAfterBlocks: BigInt(config.NO_OP_AFTER_BLOCKS) },
+          gasWeiPerHourMax: config.GAS_WEI_PER_HOUR_MAX,
+          execution: executionRulesOf(chain),
         },
         book,
         queue,
@@ -193,6 +212,7 @@ export class Relayer {
         ownership: this.#keeper,
         lookups: recordedLookups(this.#state, this.#work),
         share,
+        standing: () => this.#work.standing(book.laneId),
         crash: new KillAtPoint(config.CRASH_AT),
         clock,
         logger,
@@ -224,6 +244,22 @@ export class Relayer {
     } finally {
       unsubscribe();
     }
+  }
+
+  #laneStatus({ reader }: ChainLanes, laneId: string): Promise<LaneStatus> {
+    const lease = this.#keeper.rows.find((row) => row.laneId === laneId);
+    return laneStatus({ laneId, ...partsOfLaneId(laneId), lease, runner: this.#running.get(laneId), work: this.#work, reader, clock: this.#parts.clock });
+  }
+
+  /** On record for whoever owns the lane; it reads so and acts. */
+  async #reinstate(chainId: string, keyAddress: string, by: string): Promise<LaneStatus | undefined> {
+    const { store, clock, randomness } = this.#parts;
+    const laneId = `${chainId}-${keyAddress.toLowerCase()}`;
+    const it = this.#chains.find(({ laneIds }) => laneIds.includes(laneId));
+    if (it === undefined) return undefined;
+    const event = relayerCodec.encode({ type: 'LaneReinstated', ...partsOfLaneId(laneId), by, reinstatedAtNs: clock.nowNs() });
+    await store.append({ streamId: laneStreamOf(laneId), expectedVersion: 'any', commandId: `reinstate-${Buffer.from(randomness.bytes(8)).toString('hex')}`, events: [event] });
+    return this.#laneStatus(it, laneId);
   }
 
   /** Memory for what is open or has just ended, the tables for what ended earlier, and the log for what neither shows yet. */

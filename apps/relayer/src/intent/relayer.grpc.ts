@@ -1,13 +1,15 @@
 import type { RecordedEvent } from '@settlement/event-store/event';
 import { rpcService, type BoundRpcService } from '@settlement/rpc/grpc-server';
-import { InvalidInput, OperationalError } from '@settlement/kernel/errors';
+import { InvalidInput } from '@settlement/kernel/errors';
 import {
   IntentState,
   RelayerServiceService,
   type DescribeChainResponse,
   type IntentStatus,
+  type LaneStatus,
   type SubmitResponse,
 } from '@settlement/proto/relayer/v1/relayer';
+import { ITSELF } from '../lane/lane-guard';
 import { relayerCodec } from '../relayer.codec';
 import type { IntentSubmission } from './intent-submission';
 
@@ -17,12 +19,18 @@ const GET_ITEMS_MAX = 1_000;
 const AWAIT_MS_MAX = 60_000;
 /** Kept of the caller's deadline for the way back. Milliseconds. */
 const ANSWER_MS = 250;
+/** Names a person or an automation in the record; no control characters, so that a log line stays one. */
+const BY_PATTERN = /^[\w.@ +:/-]{1,128}$/;
 
 export interface RelayerQueries {
   /** Each asked-for intent in order; INTENT_STATE_UNKNOWN for one that was never accepted. */
   intents(intentIds: readonly string[]): Promise<IntentStatus[]>;
   /** The same, when all have reached `state` or an end of their own, or when the time is over. */
   awaitIntents(intentIds: readonly string[], state: IntentState, timeoutMs: number, signal: AbortSignal): Promise<IntentStatus[]>;
+  /** Every lane of the chain, or of all. */
+  lanes(chainId: string | undefined): Promise<LaneStatus[]>;
+  /** Ends a quarantine on record; its owner reconciles the lane and goes on. `undefined` for a lane that is not configured. */
+  reinstate(chainId: string, keyAddress: string, by: string): Promise<LaneStatus | undefined>;
   /** `undefined` for a chain that is not configured. */
   describe(chainId: string): DescribeChainResponse | undefined;
 }
@@ -50,11 +58,14 @@ export function relayerGrpc(submission: IntentSubmission, queries: RelayerQuerie
       const patienceMs = Math.max(0, Math.min(timeoutMs, call.remainingMs() - ANSWER_MS));
       return { items: await queries.awaitIntents(intentIds, state, patienceMs, call.signal) };
     },
-    async listLanes() {
-      return Promise.reject(new OperationalError('NOT_AVAILABLE', 'lanes are not listed yet', 'not-done'));
+    async listLanes(request) {
+      return { lanes: await queries.lanes(request.chainId === '' ? undefined : request.chainId) };
     },
-    async reinstateLane() {
-      return Promise.reject(new OperationalError('NOT_AVAILABLE', 'lanes are not reinstated yet', 'not-done'));
+    async reinstateLane(request) {
+      if (!BY_PATTERN.test(request.by) || request.by === ITSELF) throw new InvalidInput([{ path: 'by', message: 'expected who ends the quarantine, 1 to 128 characters' }]);
+      const lane = await queries.reinstate(request.chainId, request.keyAddress, request.by);
+      if (lane === undefined) throw new InvalidInput([{ path: 'key_address', message: 'expected a lane of this relayer: its chain id and its key address' }]);
+      return { lane };
     },
     async describeChain(request) {
       const description = queries.describe(request.chainId);

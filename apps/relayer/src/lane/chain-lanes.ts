@@ -97,15 +97,18 @@ export function describe(chain: ChainConfig, feePerGasWeiMax: bigint): DescribeC
 export async function chainHealth(it: ChainLanes, heldBySomebody: (laneId: string) => boolean, eip155: bigint, balanceWeiMin: bigint): Promise<HealthState> {
   const lanes = it.lanes();
   if (!it.laneIds.some(heldBySomebody)) return { ok: false, why: `no lane of ${it.chain.chainId} is held yet` };
-  for (const lane of lanes) {
-    const { health } = lane;
-    if (health.state !== 'running') return { ok: false, why: `lane ${lane.book.laneId} is ${health.state}${'why' in health ? `: ${health.why}` : ''}` };
-  }
+  const ill = lanes.filter(({ health }) => health.state !== 'running');
+  const halted = ill.find(({ health }) => health.state === 'halted');
+  // As long as one lane goes on, the others' trouble is an alert and no reason to send nothing here.
+  const worst = halted ?? (ill.length === lanes.length ? ill[0] : undefined);
+  if (worst !== undefined) return { ok: false, why: `lane ${worst.book.laneId} is ${worst.health.state}${'why' in worst.health ? `: ${worst.health.why}` : ''}` };
   const chainId = await it.reader.chainId();
   if (chainId !== eip155) return { ok: false, why: `the endpoint serves chain ${chainId}, not ${eip155}` };
+  let poor: string | undefined;
   for (const lane of lanes) {
     const balance = await it.reader.balanceWei(lane.keyAddress);
-    if (balance < balanceWeiMin) return { ok: false, why: `key ${lane.keyAddress} holds ${balance} wei, less than KEY_BALANCE_WEI_MIN: fund it` };
+    if (balance >= balanceWeiMin) return { ok: true };
+    poor ??= `key ${lane.keyAddress} holds ${balance} wei, less than KEY_BALANCE_WEI_MIN: fund it`;
   }
-  return { ok: true };
+  return poor === undefined ? { ok: true } : { ok: false, why: poor };
 }

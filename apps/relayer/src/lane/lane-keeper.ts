@@ -34,7 +34,7 @@ interface Held {
   renewedAtMs: number;
   /** It is being stopped, to be handed over. */
   leaving: boolean;
-  readonly lane: KeptLane;
+  lane: KeptLane;
 }
 
 /** How soon after the end of another's lease it is looked at again. Milliseconds. */
@@ -160,12 +160,27 @@ export class LaneKeeper implements LaneOwnership {
     const held: Held = { lease, renewedAtMs: askedMs, leaving: false, lane: start(laneId, lease) };
     this.#held.set(laneId, held);
     this.#rows = [...this.#rows.filter((row) => row.laneId !== laneId), { laneId, owner, fencingToken: lease.fencingToken, expiresAtNs: before?.expiresAtNs ?? 0n, expired: false }];
-    void held.lane.lost.then(() => {
-      if (this.#held.get(laneId) !== held) return;
+    this.#watchOver(laneId, held);
+    return true;
+  }
+
+  /** Stops a lane and starts it anew from the log, under the lease that it has. */
+  async restart(laneId: string): Promise<void> {
+    const held = this.#held.get(laneId);
+    if (held === undefined || held.leaving) return;
+    await held.lane.stop();
+    if (this.#held.get(laneId) !== held || held.leaving) return;
+    held.lane = this.options.start(laneId, held.lease);
+    this.#watchOver(laneId, held);
+  }
+
+  #watchOver(laneId: string, held: Held): void {
+    const { lane } = held;
+    void lane.lost.then(() => {
+      if (this.#held.get(laneId) !== held || held.lane !== lane) return;
       this.#lose(laneId, held, 'its records are refused');
       this.#wake?.();
     });
-    return true;
   }
 
   /** Somebody else may own it by now: nothing is written any more, not even a release. */

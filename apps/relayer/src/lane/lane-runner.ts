@@ -62,6 +62,11 @@ export class LaneRunner {
     return this.book.inFlight();
   }
 
+  /** For those who look at the lane. */
+  get memory(): Pick<LaneMemory, 'quarantine' | 'distrust' | 'lastError'> {
+    return this.#memory;
+  }
+
   get keyAddress(): EvmAddress {
     return this.#parts.signer.address;
   }

@@ -5,6 +5,8 @@ import { relayerCodec } from '../relayer.codec';
 import type { RelayerEvent } from '../relayer.events';
 import { transactionStreamOf } from '../transaction/transaction.decider';
 import type { IntentQueue } from './intent-queue';
+import { ITSELF } from './lane-guard';
+import type { Quarantine } from './quarantine.policy';
 
 /** An intent's acceptance, as recorded. */
 export interface RecordedIntent {
@@ -36,6 +38,8 @@ interface Progress {
   readonly transaction: PlannedTransaction;
   hash: string;
   block: bigint | undefined;
+  /** 0n when it was planned before this process began to read. */
+  plannedAtNs: bigint;
 }
 
 export interface OpenWorkOptions {
@@ -43,6 +47,8 @@ export interface OpenWorkOptions {
   readonly typed: (recorded: RecordedIntent) => AcceptedIntent;
   /** Waiting intents of a chain; `undefined` for one that is not configured. */
   readonly queueOf: (chainId: string) => IntentQueue | undefined;
+  /** A person has ended a lane's quarantine. */
+  readonly reinstated?: (laneId: string, by: string) => void;
   /** An accepted intent that this process cannot read: another version or configuration took it. */
   readonly unreadable: (recorded: RecordedIntent, error: unknown) => void;
 }
@@ -59,6 +65,7 @@ export class OpenWork {
   readonly #intents = new Map<string, OpenIntent>();
   readonly #transactions = new Map<string, Progress>();
   readonly #nextNonces = new Map<string, bigint>();
+  readonly #standings = new Map<string, Quarantine>();
   readonly #ended = new Map<string, IntentStatus>();
   readonly #listeners = new Set<() => void>();
 
@@ -89,6 +96,11 @@ export class OpenWork {
   remember(events: readonly RecordedEvent[]): void {
     for (const recorded of events) {
       const event = relayerCodec.decode(recorded);
+      if (event.type === 'TransactionPlanned') {
+        const progress = this.#transactions.get(event.transactionId);
+        if (progress !== undefined) progress.plannedAtNs = event.plannedAtNs;
+      }
+      if (event.type === 'LaneQuarantined' || event.type === 'LaneReinstated') this.#stand(event);
       if (event.type === 'TransactionSigned' || event.type === 'TransactionIncluded' || event.type === 'TransactionReorged') this.#apply(event, recorded.traceparent);
     }
   }
@@ -106,6 +118,25 @@ export class OpenWork {
   /** Highest planned nonce + 1; `undefined` for a key that the log has never used on this chain. */
   nextNonce(chainId: string, keyAddress: string): bigint | undefined {
     return this.#nextNonces.get(`${chainId}-${keyAddress}`);
+  }
+
+  /** Transactions of a lane that no block holds, whoever owns it. */
+  inFlight(chainId: string, keyAddress: string): number {
+    return this.#unmined(chainId, keyAddress).length;
+  }
+
+  oldestInFlightAtNs(chainId: string, keyAddress: string): bigint | undefined {
+    const planned = this.#unmined(chainId, keyAddress).flatMap((it) => (it.plannedAtNs === 0n ? [] : [it.plannedAtNs]));
+    return planned.length === 0 ? undefined : planned.reduce((a, b) => (a < b ? a : b));
+  }
+
+  #unmined(chainId: string, keyAddress: string): readonly Progress[] {
+    return [...this.#transactions.values()].filter((it) => it.block === undefined && it.transaction.chainId === chainId && it.transaction.keyAddress === keyAddress);
+  }
+
+  /** The quarantine that a lane is in. */
+  standing(laneId: string): Quarantine | undefined {
+    return this.#standings.get(laneId);
   }
 
   /** Of an intent that is open; `undefined` when it is not, or is not known yet. */
@@ -136,7 +167,7 @@ export class OpenWork {
         return;
       case 'TransactionPlanned': {
         const { transactionId, chainId, keyAddress, nonce, intentIds } = event;
-        this.#hold({ transactionId, streamId: transactionStreamOf(chainId, keyAddress, nonce), chainId, keyAddress, nonce, intentIds });
+        this.#hold({ transactionId, streamId: transactionStreamOf(chainId, keyAddress, nonce), chainId, keyAddress, nonce, intentIds }, event.plannedAtNs);
         const lane = `${chainId}-${keyAddress}`;
         if ((this.#nextNonces.get(lane) ?? 0n) <= nonce) this.#nextNonces.set(lane, nonce + 1n);
         return;
@@ -167,13 +198,22 @@ export class OpenWork {
       case 'TransactionDisplaced':
         this.#release(event.transactionId);
         return;
+      case 'LaneQuarantined':
+      case 'LaneReinstated':
+        this.#stand(event);
+        if (event.type === 'LaneReinstated' && event.by !== ITSELF) this.options.reinstated?.(`${event.chainId}-${event.keyAddress}`, event.by);
+        return;
       case 'ReplacementPlanned':
       case 'LaneAcquired':
       case 'LaneReleased':
-      case 'LaneQuarantined':
-      case 'LaneReinstated':
         return;
     }
+  }
+
+  #stand(event: Extract<RelayerEvent, { type: 'LaneQuarantined' | 'LaneReinstated' }>): void {
+    const laneId = `${event.chainId}-${event.keyAddress}`;
+    if (event.type === 'LaneQuarantined') this.#standings.set(laneId, { reason: event.reason, detail: event.detail });
+    else this.#standings.delete(laneId);
   }
 
   #accept(recorded: RecordedIntent): void {
@@ -204,8 +244,8 @@ export class OpenWork {
     else intent.closed = true;
   }
 
-  #hold(transaction: PlannedTransaction): void {
-    this.#transactions.set(transaction.transactionId, { transaction, hash: '', block: undefined });
+  #hold(transaction: PlannedTransaction, plannedAtNs = 0n): void {
+    this.#transactions.set(transaction.transactionId, { transaction, hash: '', block: undefined, plannedAtNs });
     for (const intentId of transaction.intentIds) {
       // A later holder is remembered as the later one.
       const { holders } = this.#entry(intentId);
