@@ -19,7 +19,8 @@ let running: RunningRelayer;
 
 beforeAll(async () => {
   world = await startWorld({ databases: ['relayer'], payers: 50, blockTimeMs: 500, finalityDepth: 1 });
-  running = await startRelayer(world.environment('relayer'));
+  // Long enough that fifty submissions share a transaction on a machine that is busy.
+  running = await startRelayer({ ...world.environment('relayer'), COLLECT_WAIT_MS: '1000' });
 });
 
 afterAll(async () => {
