@@ -11,6 +11,10 @@ const benches: Readonly<Record<string, { readonly what: string; readonly run: (o
     what: 'gas a payment and a payout on the real USDC',
     run: async () => (await import('../libs/contracts/bench/gas.bench')).runGasBench({}),
   },
+  relay: {
+    what: 'x402 settles and verifies a second beside the reference facilitator on the same chain, and over 1, 2, 4, 8 lanes',
+    run: async (options) => (await import('../apps/sandbox/bench/relay/relay.bench')).runRelayBench(options),
+  },
   settle: {
     what: 'payments a second from acceptance to finality, beside the x402 reference facilitator on the same chain',
     run: async (options) => (await import('../apps/sandbox/bench/settle.bench')).runSettleBench(options),
@@ -22,8 +26,8 @@ const help = `npm run bench -- NAME [--json] [--seconds N] [--profile FOLDER]
 ${Object.entries(benches).map(([name, { what }]) => `  ${name.padEnd(12)} ${what}`).join('\n')}
 
   --json       one JSON document on standard output and nothing else there
-  --seconds N  how long each subject runs (settle: 60, event-store: its own default)
-  --profile F  settle: CPU profiles of the services into folder F
+  --seconds N  how long each subject runs (settle: 60, relay: 30, event-store: its own default)
+  --profile F  settle, relay: CPU profiles of the services into folder F
 `;
 
 const { values, positionals } = parseArgs({

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,13 +10,13 @@ import type { TokenUnits } from '@settlement/kernel/money';
 import * as relayer from '@settlement/proto/relayer/v1/events';
 import { machine, percentile, ratiosOf, round, type BenchDocument, type BenchResult } from '@settlement/testing/bench';
 import pg from 'pg';
-import { repositoryRoot } from '@settlement/config/repository-root';
 import { registerMerchants } from '../src/merchants';
 import { payerOf } from '../src/payer';
 import { serviceNames } from '../src/service-process';
 import { startSystem, type System } from '../src/system';
 import { usageOfFamily, type Usage } from './process-usage';
 import { profileReport } from './profile-summary';
+import { runReference } from './reference-run';
 
 const scenario = 'settle';
 const blockTimeMs = 1_000;
@@ -27,18 +26,6 @@ const openMax = 1_500;
 const senders = 128;
 const warmUpMs = 8_000;
 const seed = 8;
-/** Well-known development keys of anvil's mnemonic (accounts 8 and 9); never for real money. */
-const facilitatorKeys = ['0xdbda1821b80551c9d65939329250298aa3472ba22feea921c0cf5d620ea67b97', '0x2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6'] as const;
-
-interface ReferenceRun {
-  readonly settled: number;
-  readonly attempted: number;
-  readonly seconds: number;
-  readonly latencies: readonly number[];
-  readonly refusals: Readonly<Record<string, number>>;
-  readonly cpuSeconds: number;
-  readonly memoryMiB: number;
-}
 
 /**
  * Ours and the x402 reference, one after the other on the same chain with blocks of one second; the reference twice: one
@@ -70,7 +57,9 @@ export async function runSettleBench(options: { readonly seconds: number | undef
       ['x402 reference 2.27, sequential', 1, false],
       ['x402 reference 2.27, 20 at once, nonce manager', 20, true],
     ] as const) {
-      results.push(await reference(system, subject, concurrency, nonceManager, Math.min(seconds, 30), progress));
+      progress(`${subject}: ${Math.min(seconds, 30)} s`);
+      const run = await runReference(system, { concurrency, nonceManager, seconds: Math.min(seconds, 30), seed, operation: 'settle' });
+      results.push(run.result(subject, scenario));
     }
     return { bench: 'settle', machine: machine(), results, ratios: ratiosOf(results, 'perSecond') };
   } finally {
@@ -215,45 +204,4 @@ async function acceptedToFinal(system: System, fromMs: number, toMs: number): Pr
   } finally {
     await client.end();
   }
-}
-
-async function reference(system: System, subject: string, concurrency: number, nonceManager: boolean, seconds: number, progress: (text: string) => void): Promise<BenchResult> {
-  progress(`${subject}: ${seconds} s`);
-  const payers = Array.from({ length: 200 }, (_, index) => payerOf(seed, `reference/${index}`));
-  await system.deployment.mintMany(payers.map((payer) => ({ to: payer.address, units: 10n ** 12n })));
-  const outfile = join(repositoryRoot, 'node_modules/.cache/settlement/bundles/x402-reference.mjs');
-  await exitOf(spawn(process.execPath, [join(repositoryRoot, 'tools/bundle.mjs'), join(repositoryRoot, 'apps/sandbox/bench/x402-reference.ts'), outfile], { stdio: 'inherit' }));
-  const order = {
-    rpcUrl: system.anvil.rpcUrl,
-    usdc: system.deployment.usdc,
-    facilitatorKey: facilitatorKeys[nonceManager ? 1 : 0],
-    payerKeys: payers.map((payer) => toHex(payer.privateKey)),
-    payTo: payerOf(seed, 'reference/merchant').address,
-    seconds,
-    concurrency,
-    nonceManager,
-  };
-  const child = spawn(process.execPath, [outfile, JSON.stringify(order)], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text;
-  });
-  await exitOf(child);
-  const run = JSON.parse(output) as ReferenceRun;
-  return {
-    subject,
-    scenario,
-    perSecond: round(run.settled / run.seconds, 2),
-    p50Ms: Math.round(percentile(run.latencies, 50)),
-    p99Ms: Math.round(percentile(run.latencies, 99)),
-    seconds: round(run.seconds, 1),
-    settled: run.settled,
-    refused: run.attempted - run.settled,
-    'cpu facilitator': round(run.cpuSeconds / run.seconds, 2),
-    'MiB facilitator': Math.round(run.memoryMiB),
-  };
-}
-
-function exitOf(child: ReturnType<typeof spawn>): Promise<void> {
-  return new Promise((resolveExit, reject) => child.once('exit', (code) => (code === 0 ? resolveExit() : reject(new Error(`${child.spawnfile} ended with ${code}`)))));
 }

@@ -1,5 +1,5 @@
 // The unmodified x402 reference facilitator, settling on the chain that it is given; a process of its own, so that what
-// it costs is its own. Prints one JSON document. Started by settle.bench.ts.
+// it costs is its own. Prints one JSON document. Started by reference-run.ts.
 import { x402Facilitator } from '@x402/core/facilitator';
 import type { PaymentPayload, PaymentRequirements } from '@x402/core/types';
 import { toFacilitatorEvmSigner } from '@x402/evm';
@@ -26,6 +26,8 @@ interface Order {
   readonly seconds: number;
   readonly concurrency: number;
   readonly nonceManager: boolean;
+  /** Default settle. */
+  readonly operation?: 'settle' | 'verify';
 }
 
 const order = JSON.parse(process.argv[2] ?? '{}') as Order;
@@ -79,6 +81,16 @@ function payload(index: number): PaymentPayload {
   };
 }
 
+/** What the facilitator has against it; undefined when it did what was asked. */
+async function refusalOf(mine: PaymentPayload): Promise<string | undefined> {
+  if (order.operation === 'verify') {
+    const verified = await facilitator.verify(mine, requirements);
+    return verified.isValid ? undefined : (verified.invalidReason ?? 'unknown');
+  }
+  const settled = await facilitator.settle(mine, requirements);
+  return settled.success ? undefined : (settled.errorReason ?? 'unknown');
+}
+
 const latencies: number[] = [];
 const refusals: Record<string, number> = {};
 let next = 0;
@@ -91,9 +103,9 @@ await Promise.all(
       next += 1;
       const before = performance.now();
       try {
-        const result = await facilitator.settle(mine, requirements);
-        if (result.success) latencies.push(performance.now() - before);
-        else refusals[result.errorReason ?? 'unknown'] = (refusals[result.errorReason ?? 'unknown'] ?? 0) + 1;
+        const reason = await refusalOf(mine);
+        if (reason === undefined) latencies.push(performance.now() - before);
+        else refusals[reason] = (refusals[reason] ?? 0) + 1;
       } catch (error) {
         const name = error instanceof Error ? error.name : 'unknown';
         refusals[name] = (refusals[name] ?? 0) + 1;

@@ -48,14 +48,15 @@ export class ServiceProcess {
     return this.launch.logFile;
   }
 
-  start(): void {
+  /** `environment` is added for this run; wins. */
+  start(environment: Readonly<Record<string, string>> = {}): void {
     this.expectedToRun = true;
     this.log = createWriteStream(this.launch.logFile, { flags: 'a' });
     const command = [process.execPath, '--enable-source-maps', '--disable-warning=TimeoutNegativeWarning', ...(this.launch.nodeArguments ?? []), this.launch.program];
     // A service must not outlive whoever started it, even when that one is killed with SIGKILL.
     const [file = process.execPath, ...rest] = [...killedWithParent(), ...command];
     const child = spawn(file, rest, {
-      env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', NODE_ENV: 'production', ...this.launch.environment },
+      env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', NODE_ENV: 'production', ...this.launch.environment, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
       // A group of its own: Ctrl-C in the terminal reaches the sandbox alone, which then stops the services in order.
       detached: true,

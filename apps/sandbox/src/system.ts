@@ -33,6 +33,8 @@ export interface SystemOptions {
   /** Addresses on the sandbox's own watch list, beside any official files that are put into the folder. */
   readonly sanctioned: readonly EvmAddress[];
   readonly ports?: Partial<SystemPorts>;
+  /** Keys that the contracts know as relayers and that hold gas money; the relayer gets all of them. Default 1. */
+  readonly relayerKeys?: number;
   /** Added to a service's environment; wins. */
   readonly environment?: Partial<Record<ServiceName, Readonly<Record<string, string>>>>;
   readonly nodeArguments?: Partial<Record<ServiceName, readonly string[]>>;
@@ -58,6 +60,8 @@ export interface System {
   readonly anvil: Anvil;
   readonly deployment: LocalDeployment;
   readonly relayerAddress: EvmAddress;
+  /** All of them, that one's first. */
+  readonly relayerKeys: readonly HexBytes[];
   readonly postgres: LocalPostgres;
   readonly kafka: LocalKafka | undefined;
   readonly services: ReadonlyMap<ServiceName, ServiceProcess>;
@@ -77,7 +81,6 @@ function sandboxKey(role: string): HexBytes {
 
 const databaseOf = (service: ServiceName): string => service.replaceAll('-', '_');
 
-const relayerKey = sandboxKey('relayer key 1');
 const governance = {
   admin: addressOfPrivateKey(fromHex(sandboxKey('admin'))),
   guardian: addressOfPrivateKey(fromHex(sandboxKey('guardian'))),
@@ -143,9 +146,12 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
   const [postgres, anvil, kafka, programs] = parts.map((part) => (part.status === 'fulfilled' ? part.value : undefined)) as [LocalPostgres, Anvil, LocalKafka | undefined, (readonly [ServiceName, string])[]];
 
   onProgress('deploying USDC and the vault');
-  const relayerAddress = addressOfPrivateKey(fromHex(relayerKey));
-  const deployment = await deployLocal(anvil.rpcUrl, { ...governance, relayers: [relayerAddress] });
-  await setBalance(anvil.rpcUrl, relayerAddress, 10n ** 24n);
+  const relayerKeys = Array.from({ length: options.relayerKeys ?? 1 }, (_, i) => sandboxKey(`relayer key ${i + 1}`));
+  const relayers = relayerKeys.map((key) => addressOfPrivateKey(fromHex(key)));
+  const [relayerAddress] = relayers;
+  if (relayerAddress === undefined) throw new Error('a system needs a relayer key');
+  const deployment = await deployLocal(anvil.rpcUrl, { ...governance, relayers });
+  for (const relayer of relayers) await setBalance(anvil.rpcUrl, relayer, 10n ** 24n);
   writeSandboxList(join(listFolder, 'sandbox'), { addresses: options.sanctioned, names: ['PLACEHOLDER SANDBOX ENTRY'] });
 
   onProgress('starting the services');
@@ -206,7 +212,7 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
       X402_ACCESS: 'open',
       X402_V1_NETWORKS: JSON.stringify({ anvil: chainId }),
     },
-    relayer: { RELAYER_KEYS: JSON.stringify([relayerKey]), BUNDLER_PORT: String(bundlerPort) },
+    relayer: { RELAYER_KEYS: JSON.stringify(relayerKeys), BUNDLER_PORT: String(bundlerPort) },
     paymaster: {
       // Pays for every account and every call that can be read.
       SPONSORS: JSON.stringify([{ id: sandboxSponsor, budgetWei: (10n ** 22n).toString(), policy: { enabled: true, displayName: 'Sandbox sponsor' } }]),
@@ -248,6 +254,7 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
     anvil,
     deployment,
     relayerAddress,
+    relayerKeys,
     postgres,
     kafka,
     services,
