@@ -168,7 +168,7 @@ export const checkInvariants: DocumentCheck = (path, text, { repository }) => {
 
 /** ARCHITECTURE.md: the section "The facts" lists every event of the contracts and nothing else. */
 export const checkFacts: DocumentCheck = (path, text, { repository }) => {
-  const protos = repository.files.filter((file) => file.startsWith('proto/') && file.endsWith('/events.proto')).map((file) => repository.read(file));
+  const protos = repository.files.filter((file) => file.startsWith('proto/') && /[/_]events\.proto$/.test(file)).map((file) => repository.read(file));
   const messages = protos.flatMap((proto) => [...proto.matchAll(/^message (\w+)/gm)].map((match) => match[1] ?? ''));
   // What is a field's type is a part of an event, not an event.
   const events = new Set(messages.filter((name) => !protos.some((proto) => new RegExp(`^\\s+(?:repeated )?${name} \\w+ =`, 'm').test(proto))));

@@ -12,7 +12,8 @@ const hex = z.string().regex(/^0x[0-9a-f]+$/);
 const sandboxSchema = z.object({
   running: z.boolean(),
   feed: z.enum(['postgres', 'kafka']),
-  api: z.object({ url: z.string(), docs: z.string(), openapi: z.string() }),
+  /** `x402` is what its SDKs take as the facilitator's URL; absent in files of earlier versions. */
+  api: z.object({ url: z.string(), docs: z.string(), openapi: z.string(), x402: z.string().optional() }),
   adminToken: z.string(),
   merchants: z.array(z.object({ id: z.string(), apiKey: z.string(), payoutAddress: hex })),
   payers: z.array(z.object({ address: hex, privateKey: hex })),

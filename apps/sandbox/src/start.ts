@@ -116,7 +116,7 @@ async function main(): Promise<number> {
     const sandbox: Sandbox = {
       running: true,
       feed: values.kafka ? 'kafka' : 'postgres',
-      api: { url: system.apiUrl, docs: `${system.apiUrl}/docs`, openapi: `${system.apiUrl}/openapi.json` },
+      api: { url: system.apiUrl, docs: `${system.apiUrl}/docs`, openapi: `${system.apiUrl}/openapi.json`, x402: `${system.apiUrl}/x402` },
       adminToken: system.adminToken,
       merchants,
       payers: payers.map((payer) => ({ address: payer.address, privateKey: toHex(payer.privateKey) })),
@@ -158,6 +158,7 @@ ${list([
   ['API', sandbox.api.url],
   ['documentation', sandbox.api.docs],
   ['OpenAPI', sandbox.api.openapi],
+  ...(sandbox.api.x402 === undefined ? [] : [['x402 facilitator', sandbox.api.x402] as const]),
   ['admin token', sandbox.adminToken],
   ...sandbox.merchants.map((merchant, index): [string, string] => [`merchant ${index} key`, `${merchant.apiKey}   (${merchant.id})`]),
   ...sandbox.payers.map((payer, index): [string, string] => [`payer ${index}`, `${payer.address}   key ${payer.privateKey}`]),
