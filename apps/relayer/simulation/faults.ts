@@ -25,6 +25,9 @@ export const FAULT_KINDS = [
   'commit-unknown',
   'lease-lost',
   'vault-frozen',
+  'key-dry',
+  'quarantined',
+  'reinstated',
   'replacement',
   'no-op',
   'displaced',
@@ -62,6 +65,7 @@ export interface Weather {
   readonly feeSpikeEveryMs: number;
   readonly foreignEveryMs: number;
   readonly freezeEveryMs: number;
+  readonly dryEveryMs: number;
 }
 
 /** Each kind of fault is absent in a good part of the seeds, so that no kind hides another for good. */
@@ -89,6 +93,7 @@ export function weatherOf(prng: Prng): Weather {
     feeSpikeEveryMs: sometimes(300, prng.int(600, 2_500)),
     foreignEveryMs: sometimes(120, prng.int(1_500, 4_000)),
     freezeEveryMs: sometimes(150, prng.int(1_000, 3_000)),
+    dryEveryMs: sometimes(150, prng.int(1_000, 3_000)),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { RecordedEvent } from '@settlement/event-store/event';
-import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
+import { IntentReason, QuarantineReason } from '@settlement/proto/relayer/v1/relayer';
 import { relayerCodec } from '../src/relayer.codec';
 import type { RelayerEvent } from '../src/relayer.events';
 import type { AuthorizationTerms, SignedBytes, SimulatedChain } from './simulated-chain';
@@ -54,6 +54,9 @@ export class Invariants {
   readonly #recordedRaws = new Set<string>();
   /** By key and nonce: the authorizations of whatever was signed or planned first, where that was not nothing. */
   readonly #meaning = new Map<string, string>();
+  /** Lanes whose last standing on record is a quarantine. */
+  readonly quarantined = new Set<string>();
+  readonly #intruded = new Set<string>();
   #chainVersion = -1;
   #failure: SimulationFailure | undefined;
 
@@ -69,6 +72,11 @@ export class Invariants {
     let waiting = 0;
     for (const it of this.#intents.values()) if (it.ended === undefined) waiting += 1;
     return waiting;
+  }
+
+  /** Somebody else has signed with this key. */
+  intruded(sender: string): void {
+    this.#intruded.add(sender);
   }
 
   /** Throws what was found since the last step; called after every one. */
@@ -93,9 +101,9 @@ export class Invariants {
   committed({ fence, events }: Commit): void {
     for (const recorded of events) {
       const event = relayerCodec.decode(recorded);
-      if (!recorded.streamId.startsWith('intent-') || event.type === 'IntentExpired') {
+      if (fence !== undefined) {
         // Whoever lost its lease, however long ago it decided, writes nothing any more.
-        if (fence !== undefined && this.parts.currentToken(fence.laneId) !== fence.fencingToken) {
+        if (this.parts.currentToken(fence.laneId) !== fence.fencingToken) {
           this.#fail('FENCE', `${recorded.type} of ${recorded.streamId} was written under token ${fence.fencingToken}, which is not the current one`);
         }
       }
@@ -177,6 +185,15 @@ export class Invariants {
         this.#close(event.transactionId);
         return;
       }
+      case 'LaneQuarantined':
+        this.quarantined.add(`${event.chainId}-${event.keyAddress}`);
+        if (event.reason === QuarantineReason.QUARANTINE_REASON_FOREIGN_TRANSACTION && !this.#intruded.has(event.keyAddress)) {
+          this.#fail('QUARANTINE', `${event.keyAddress} is quarantined for foreign transactions, and there never was one: ${event.detail}`);
+        }
+        return;
+      case 'LaneReinstated':
+        this.quarantined.delete(`${event.chainId}-${event.keyAddress}`);
+        return;
       case 'TransactionDisplaced':
         this.#checkDisplaced(event.transactionId);
         for (const intentId of event.returnedIntentIds) this.#release(intentId, event.transactionId);

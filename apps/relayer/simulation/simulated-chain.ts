@@ -78,6 +78,8 @@ export class SimulatedChain {
   #baseFeeWei = BASE_FEE_WEI_USUAL;
   /** The guardian has frozen the vault: every call reverts. */
   frozen = false;
+  /** Keys that cannot pay for gas now: nothing of theirs is mined. */
+  readonly dry = new Set<string>();
   #highest = 0;
   #version = 0;
 
@@ -188,6 +190,7 @@ export class SimulatedChain {
     const transactions: MinedTransaction[] = [];
     const senders = prng.shuffled([...new Set([...pool.values()].map((it) => it.sender))]);
     for (const sender of senders) {
+      if (this.dry.has(sender)) continue;
       for (;;) {
         const nonce = this.#nonces.get(sender) ?? 0n;
         const bytes = pool.get(slot(sender, nonce));

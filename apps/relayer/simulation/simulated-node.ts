@@ -63,8 +63,8 @@ export class SimulatedReader implements ChainReader {
     return this.read('tag', () => undefined);
   }
 
-  balanceWei(_address: EvmAddress): Promise<bigint> {
-    return this.read('balance', () => 10n ** 20n);
+  balanceWei(address: EvmAddress): Promise<bigint> {
+    return this.read('balance', () => (this.parts.chain.dry.has(address) ? 10n ** 12n : 10n ** 20n));
   }
 
   receipts(hashes: readonly string[]): Promise<ReadonlyMap<string, Receipt | undefined>> {

@@ -57,6 +57,9 @@ export interface ProcessParts {
 /** What is measured has no effect; whatever comes to be measured is taken. */
 const NO_METRICS = new Proxy({}, { get: () => () => undefined }) as RelayerMetrics;
 
+/** Below this a key counts as low on gas. */
+const KEY_BALANCE_WEI_MIN = 10n ** 17n;
+
 /** How long a process that starts waits for a database that does not answer. Milliseconds. */
 const START_RETRY_MS = 200;
 
@@ -71,6 +74,7 @@ export class SimulatedProcess {
   readonly #follower: WorkFollower;
   readonly #keeper: LaneKeeper;
   readonly #share: ChainShare;
+  readonly #laneIds: readonly string[];
   readonly #stop = new AbortController();
 
   constructor(parts: ProcessParts) {
@@ -83,6 +87,7 @@ export class SimulatedProcess {
       typed: (recorded: RecordedIntent) => acceptedOf(recorded, [ADMISSION]),
       queueOf: () => this.#queue,
       unreadable: (_recorded, error) => parts.broken(error),
+      reinstated: (laneId, by) => this.lanes.get(laneId)?.reinstate(by),
     });
     this.#follower = new WorkFollower({
       store: this.#store,
@@ -94,6 +99,7 @@ export class SimulatedProcess {
     const { leaseMs } = weather();
     const leases = new SimulatedLeases({ incarnation, database, clock, leaseMs, counts, mutation });
     const laneIds = keys.map((key) => `${CHAIN_ID}-${key}`);
+    this.#laneIds = laneIds;
     this.#keeper = new LaneKeeper({
       owner: incarnation.name,
       leases,
@@ -118,6 +124,8 @@ export class SimulatedProcess {
       try {
         const snapshot = await readCall(incarnation, 'snapshot', () => tables.snapshot());
         this.#work.restore(snapshot);
+        const streams = [...snapshot.transactions.map((it) => it.streamId), ...this.#laneIds.map((laneId) => `lane-${laneId}`)];
+        for (const events of (await this.#store.readStreams(streams)).values()) this.#work.remember(events);
         this.#follower.follow(snapshot.positions);
         break;
       } catch (error) {
@@ -146,6 +154,7 @@ export class SimulatedProcess {
           pack: { gas: GAS_MODEL, itemsMax: 5, waitMs: 60, expiryMarginS: 1n },
           fees: { feePerGasWeiMax: 40_000_000_000n, priorityFeeWeiMin: 1_000_000_000n },
           replacement: { replaceAfterBlocks: 3n, noOpAfterBlocks: 8n, noOpFeeMultiple: 20n },
+          guard: { balanceWeiMin: KEY_BALANCE_WEI_MIN, failuresMax: 3, stuckMs: 30_000, checkMs: blockMs },
           pollMs: Math.max(50, Math.floor(blockMs / 4)),
           rebroadcastMs: 4 * blockMs,
         },
@@ -161,6 +170,7 @@ export class SimulatedProcess {
           nextNonce: async (chainId, keyAddress) => (mutation === 'nonce-from-chain' ? chain.count(key) : this.#work.nextNonce(chainId, keyAddress)),
           reverts: (intentIds) => readCall(incarnation, 'reverts', () => new Map(intentIds.map((intentId) => [intentId, tables.revertsOf(intentId)]))),
           claimedByOther: () => readCall(incarnation, 'claimed by other', () => false),
+          cancelRequests: () => readCall(incarnation, 'cancel requests', () => new Set<string>()),
           spend: () => readCall(incarnation, 'spend', () => ({ finalWei: 0n, othersOpenWeiMax: 0n })),
         },
         crash: { reached: this.#parts.reached },
@@ -169,6 +179,7 @@ export class SimulatedProcess {
         metrics: NO_METRICS,
         instance: incarnation.name,
         share: this.#share,
+        standing: () => this.#work.standing(laneId),
       },
       () => restoreLane(book, this.#work, log, () => this.#follower.catchUp()),
     );

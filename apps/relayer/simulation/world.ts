@@ -4,6 +4,7 @@ import { ReplacementKind } from '@settlement/proto/relayer/v1/events';
 import type { SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { pino } from 'pino';
 import { relayerCodec } from '../src/relayer.codec';
+import type { LaneEvent } from '../src/relayer.events';
 import { noFaults, weatherOf, type FaultCounts, type PointCounts, type Weather } from './faults';
 import { Incarnation } from './incarnation';
 import { Invariants, SimulationFailure } from './invariants';
@@ -37,6 +38,9 @@ export interface WorldOptions {
 
 /** After the storm everything has to end within this time. Virtual milliseconds. */
 const CALM_MS_MAX = 120_000;
+
+/** How often somebody looks at the lanes once all is calm. Virtual milliseconds. */
+const OPERATOR_MS = 5_000;
 
 /** Rates of a world in which nothing goes wrong any more. */
 const CALM: Partial<Weather> = {
@@ -160,13 +164,13 @@ export class World {
       this.#invariants.check();
       this.#checkLanes();
       if (!this.#stormy && this.#submitted === this.#weather.intents) {
-        if (this.#invariants.waitingIntents === 0 && this.#invariants.openTransactions === 0) {
+        if (this.#invariants.waitingIntents === 0 && this.#invariants.openTransactions === 0 && this.#invariants.quarantined.size === 0) {
           this.#invariants.checkEnd((authorization) => this.#termsOf(authorization));
           return;
         }
         if (this.#scheduler.nowUs > (this.#weather.stormMs + CALM_MS_MAX) * 1_000) {
           const lanes = this.#seats.flatMap((seat) => [...(seat.process?.lanes ?? [])].map(([laneId, lane]) => `p${seat.index} ${laneId.slice(-2)} ${JSON.stringify(lane.health)}`));
-          throw new SimulationFailure('LIVENESS', `${this.#invariants.waitingIntents} intents and ${this.#invariants.openTransactions} transactions are not done ${CALM_MS_MAX} ms after the last fault: ${lanes.join('; ')}`);
+          throw new SimulationFailure('LIVENESS', `${this.#invariants.waitingIntents} intents and ${this.#invariants.openTransactions} transactions are not done, ${this.#invariants.quarantined.size} lanes quarantined ${CALM_MS_MAX} ms after the last fault: ${lanes.join('; ')}`);
         }
       }
     }
@@ -187,6 +191,7 @@ export class World {
   #countResponse(recorded: RecordedEvent): void {
     const event = relayerCodec.decode(recorded);
     if (event.type === 'ReplacementPlanned') this.#counts[event.kind === ReplacementKind.REPLACEMENT_KIND_NO_OP ? 'no-op' : 'replacement'] += 1;
+    if (event.type === 'LaneQuarantined') this.#counts.quarantined += 1;
     if (event.type === 'TransactionDisplaced') this.#counts.displaced += 1;
     if (event.type === 'TransactionFinalized' && event.returnedIntentIds.length > 0) this.#counts['given-back'] += 1;
   }
@@ -314,6 +319,12 @@ export class World {
       this.#chain.frozen = true;
       this.#scheduler.after(this.#prng.int(100, 1_500), 'unfreeze the vault', () => (this.#chain.frozen = false));
     });
+    this.#every(w.dryEveryMs, 'a key runs dry', () => {
+      const key = this.#prng.pick(this.#keys);
+      this.#counts['key-dry'] += 1;
+      this.#chain.dry.add(key);
+      this.#scheduler.after(this.#prng.int(200, 2_000), 'the key is funded', () => this.#chain.dry.delete(key));
+    });
     this.#every(w.foreignEveryMs, 'somebody uses a key', () => this.#intrude());
     this.#scheduler.after(w.stormMs, 'the storm is over', () => this.#calm());
   }
@@ -346,6 +357,7 @@ export class World {
   #intrude(): void {
     const sender = this.#prng.pick(this.#keys);
     this.#counts['foreign-transaction'] += 1;
+    this.#invariants.intruded(sender);
     const bytes: SignedBytes = {
       raw: this.#prng.hex(24),
       hash: this.#prng.hex(32),
@@ -373,10 +385,22 @@ export class World {
     for (let mined = prng.int(0, blocks + 1); mined > 0; mined -= 1) this.#chain.mine(prng.int(0, this.#chain.endpoints - 1), atS);
   }
 
+  /** A person looks at what is quarantined, finds nothing wrong any more and reinstates it. */
+  #operate(): void {
+    for (const laneId of this.#invariants.quarantined) {
+      const event: LaneEvent = { type: 'LaneReinstated', chainId: CHAIN_ID, keyAddress: laneId.slice(-42), by: 'operator', reinstatedAtNs: this.#database.nowNs };
+      this.#database.appendMany([{ streamId: `lane-${laneId}`, expectedVersion: 'any', commandId: `reinstate-${this.#scheduler.nowUs}`, events: [relayerCodec.encode(event)] }]);
+      this.#counts.reinstated += 1;
+    }
+    this.#scheduler.after(OPERATOR_MS, 'an operator looks', () => this.#operate());
+  }
+
   #calm(): void {
     this.#stormy = false;
     this.#weather = { ...this.#weather, ...CALM };
     this.#chain.frozen = false;
+    this.#chain.dry.clear();
+    this.#operate();
     this.#chain.calmBaseFee();
     for (const { incarnation } of this.#seats) incarnation?.thaw();
   }

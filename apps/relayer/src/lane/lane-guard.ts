@@ -45,8 +45,8 @@ export class LaneGuard {
     const chainCount = await reader.transactionCount(signer.address);
     memory.seen = { balanceWei, chainCount };
     // Own transactions are planned before they are mined: a count beyond the plan is somebody else's doing, seen without a restart.
-    if (book.nextNonce !== undefined && chainCount > book.nextNonce && memory.distrust === undefined) await reconcileAtStart(this.parts, memory, this.attempts);
-    else if (memory.distrust?.reason === QuarantineReason.QUARANTINE_REASON_NONCE_DISAGREES) await reconcileAtStart(this.parts, memory, this.attempts);
+    if (book.nextNonce !== undefined && chainCount > book.nextNonce && memory.distrust === undefined) await this.#reconcile();
+    else if (memory.distrust?.reason === QuarantineReason.QUARANTINE_REASON_NONCE_DISAGREES) await this.#reconcile();
     const decision = decideQuarantine(memory.quarantine, { keyAddress: signer.address, balanceWei, distrust: memory.distrust, ...memory.failures, oldestInFlightMs: this.#oldestInFlightMs() }, this.settings);
     if (decision.next === 'begin') await this.#begin(decision.quarantine);
     if (decision.next === 'end') await this.#end(decision.why);
@@ -85,13 +85,18 @@ export class LaneGuard {
   async #reinstate(): Promise<void> {
     const { book, logger } = this.parts;
     const by = this.#pardoned;
-    await reconcileAtStart(this.parts, this.memory, this.attempts, true);
+    await this.#reconcile(true);
     this.#pardoned = undefined;
     this.memory.failures = { failuresInARow: 0, lastFailure: undefined };
     this.memory.quarantine = undefined;
     this.#measure();
     logger.warn({ lane: book.laneId, by }, 'lane reinstated');
     this.memory.wake();
+  }
+
+  /** Never beside a plan: both give out nonces. */
+  #reconcile(pardoned = false): Promise<void> {
+    return this.memory.exclusively(() => reconcileAtStart(this.parts, this.memory, this.attempts, pardoned));
   }
 
   #measure(): void {

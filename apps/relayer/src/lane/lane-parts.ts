@@ -119,6 +119,17 @@ export class LaneMemory {
   /** Bytes went out since receipts were last asked for. */
   sent = true;
   #wake: (() => void) | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /**
+   * One at a time: whatever gives out nonces or signs what was planned. The lane's loops would otherwise plan one nonce twice, or
+   * sign one plan twice and send the bytes that are not on record.
+   */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.catch((error: unknown) => error);
+    return mine;
+  }
 
   get stopping(): boolean {
     return this.stop.signal.aborted;

@@ -48,7 +48,7 @@ export class Planner {
       return BACKOFF_MS;
     }
     this.#releaseContested();
-    await this.#signLeftOver();
+    if (book.open().some((it) => it.lifecycle.phase === 'planned')) await this.memory.exclusively(() => this.#signLeftOver());
     const doubt = this.memory.quarantine ?? this.memory.distrust;
     if (doubt !== undefined) {
       // What waits goes to other lanes.
@@ -61,6 +61,12 @@ export class Planner {
     const all = queue.waiting();
     metrics.waiting(book.chainId, all.length, ageS(all, nowNs));
     metrics.lane(book.chainId, book.keyAddress, book.inFlight(), book.nextNonce ?? 0n);
+    const cancelled = all.filter(({ intent }) => this.memory.cancelRequests.has(intent.intentId));
+    if (cancelled.length > 0) {
+      queue.take(cancelled);
+      await this.#giveUp(cancelled.map((accepted) => ({ accepted, reason: IntentReason.INTENT_REASON_CANCELLED, detail: 'cancelled before it was planned' })));
+      return 0;
+    }
     const slots = settings.inFlightMax - book.inFlight();
     if (slots <= 0) {
       share?.report(book.laneId, undefined);
@@ -83,7 +89,7 @@ export class Planner {
       share?.report(book.laneId, undefined);
       return BACKOFF_MS;
     }
-    return this.#execute(allowed.packs);
+    return this.memory.exclusively(() => this.#execute(allowed.packs));
   }
 
   /** A plan that a failure left unsigned holds its nonce and so all later ones: nothing else would ever sign it but a restart. */
@@ -115,6 +121,8 @@ export class Planner {
 
   async #execute(packs: readonly Pack[]): Promise<number> {
     const { queue, book, share } = this.parts;
+    // While this plan waited for its turn, the lane may have come into doubt.
+    if (this.memory.stopping || this.memory.distrust !== undefined || this.memory.quarantine !== undefined) return 0;
     // While the fees were asked for, another lane of this process may have been faster.
     const waiting = new Set(queue.waiting().map(({ intent }) => intent.intentId));
     if (!packs.every(({ intents }) => intents.every(({ intent }) => waiting.has(intent.intentId)))) return 0;

@@ -25,7 +25,7 @@ export async function reconcileAtStart(parts: LaneParts, memory: LaneMemory, att
   }
   memory.head = await reader.head();
   const chainCount = await reader.transactionCount(signer.address);
-  const nextNonceOfLog = await lookups.nextNonce(book.chainId, book.keyAddress);
+  const nextNonceOfLog = laterOf(await lookups.nextNonce(book.chainId, book.keyAddress), book);
   const agreed = reconcile({ open: book.openNonces(), nextNonceOfLog, chainCount, ended: await endedOf(parts, nextNonceOfLog, chainCount) });
   book.startAt(agreed.nextNonce);
   memory.suspects = new Set(book.open().filter((it) => agreed.displaced.includes(it.nonce)).map((it) => it.transactionId));
@@ -58,6 +58,12 @@ async function settle(parts: LaneParts, memory: LaneMemory, attempts: Attempts, 
   const news = memory.distrust?.reason !== reason;
   memory.distrust = { reason, detail: `log and chain disagree about ${book.laneId}: ${disagreement.why}. See docs/services/relayer.md` };
   if (news) logger.error({ lane: book.laneId }, memory.distrust.detail);
+}
+
+/** What this process has read of the log may lag behind what the lane itself has planned. */
+function laterOf(nextNonceRead: bigint | undefined, book: LaneParts['book']): bigint | undefined {
+  const last = book.open().at(-1)?.nonce;
+  return last !== undefined && (nextNonceRead === undefined || nextNonceRead <= last) ? last + 1n : nextNonceRead;
 }
 
 /** Of the nonces that the log has used and the chain has not, those whose transaction has ended in the log. */
