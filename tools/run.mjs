@@ -17,6 +17,7 @@ const programs = {
   pay: 'apps/sandbox/src/pay.ts',
   events: 'libs/event-store/src/cli/events.ts',
   feed: 'libs/feed/src/cli/feed.ts',
+  lanes: 'apps/relayer/src/cli/lanes.ts',
   simulate: 'apps/relayer/simulation/run.ts',
   bench: 'tools/bench.ts',
   test: 'tools/test.ts',

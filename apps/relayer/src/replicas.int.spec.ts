@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { repositoryRoot } from '@settlement/config/repository-root';
 import { IntentState, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -128,6 +131,16 @@ function assertTokensGrow(events: readonly RelayerEvent[]): void {
   }
 }
 
+/** As `npm run lanes -- …`. */
+function lanesCommand(...args: string[]): Promise<{ readonly code: number | null; readonly out: string; readonly error: string }> {
+  const child = spawn(process.execPath, [join(repositoryRoot, 'tools/run.mjs'), 'lanes', ...args], { cwd: repositoryRoot });
+  let out = '';
+  let error = '';
+  child.stdout.on('data', (text: Buffer) => (out += text.toString()));
+  child.stderr.on('data', (text: Buffer) => (error += text.toString()));
+  return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, error })));
+}
+
 describe('two relayers on one log', () => {
   it('share the lanes evenly and execute each intent once, whichever takes it', async () => {
     const [a, b] = [await start('relayer_shared', 'a'), await start('relayer_shared', 'b')];
@@ -135,6 +148,12 @@ describe('two relayers on one log', () => {
       const rows = await leases('relayer_shared');
       return countOf(rows, 'a') === 2 && countOf(rows, 'b') === 2;
     });
+    // Either process shows all lanes, also those of the other.
+    const shown = await lanesCommand('--address', b.grpcAddress);
+    expect(shown).toMatchObject({ code: 0 });
+    expect(shown.out.split('\n')[0]).toContain('nonce log/chain');
+    for (const address of world.keyAddresses) expect(shown.out).toMatch(new RegExp(`${address} +active +[ab] `));
+    expect(await lanesCommand('reinstate', world.relayer, '--address', a.grpcAddress)).toMatchObject({ code: 1, error: expect.stringContaining('is quarantined') as string });
     const requests = some(60);
     await a.client.submitMany({ items: requests.slice(0, 30) });
     await b.client.submitMany({ items: requests.slice(30) });

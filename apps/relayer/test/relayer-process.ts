@@ -23,6 +23,7 @@ export function bundleRelayer(): RelayerProgram {
 export interface RelayerProcess {
   readonly child: ChildProcess;
   readonly client: RpcClient<typeof RelayerServiceService>;
+  readonly grpcAddress: string;
   readonly opsUrl: string;
   /** What it wrote so far, both streams. */
   output(): string;
@@ -55,6 +56,7 @@ export async function startRelayerProcess(program: RelayerProgram, environment: 
   return {
     child,
     client,
+    grpcAddress: `127.0.0.1:${grpcPort}`,
     opsUrl,
     output: () => output,
     ended,

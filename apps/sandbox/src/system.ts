@@ -212,7 +212,8 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
       X402_ACCESS: 'open',
       X402_V1_NETWORKS: JSON.stringify({ anvil: chainId }),
     },
-    relayer: { RELAYER_KEYS: JSON.stringify(relayerKeys), BUNDLER_PORT: String(bundlerPort) },
+    // Under its own name, so that a restart takes its lanes over at once.
+    relayer: { INSTANCE_ID: 'relayer-1', RELAYER_KEYS: JSON.stringify(relayerKeys), BUNDLER_PORT: String(bundlerPort) },
     paymaster: {
       // Pays for every account and every call that can be read.
       SPONSORS: JSON.stringify([{ id: sandboxSponsor, budgetWei: (10n ** 22n).toString(), policy: { enabled: true, displayName: 'Sandbox sponsor' } }]),
