@@ -2,7 +2,7 @@ import type { ChainId, EvmAddress } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { Logger } from '@settlement/observability/logger';
 import { WorkFollower } from '../src/adapters/work-follower';
-import type { AdmissionChain } from '../src/intent/intent-admission.policy';
+import type { AdmissionChain } from '../src/intent/admission-rules';
 import { acceptedOf, restoreLane } from '../src/lane/chain-lanes';
 import { GAS_MODEL } from '../src/lane/gas-model';
 import { IntentQueue } from '../src/lane/intent-queue';
@@ -59,9 +59,6 @@ const NO_METRICS = new Proxy({}, { get: () => () => undefined }) as RelayerMetri
 
 /** Below this a key counts as low on gas. */
 const KEY_BALANCE_WEI_MIN = 10n ** 17n;
-
-/** How long a process that starts waits for a database that does not answer. Milliseconds. */
-const START_RETRY_MS = 200;
 
 /** One relayer process: the product's own lanes over simulated ports, put together as the product puts them together. */
 export class SimulatedProcess {
@@ -120,18 +117,17 @@ export class SimulatedProcess {
 
   async #run(): Promise<void> {
     const { incarnation, tables } = this.#parts;
-    for (;;) {
-      try {
-        const snapshot = await readCall(incarnation, 'snapshot', () => tables.snapshot());
-        this.#work.restore(snapshot);
-        const streams = [...snapshot.transactions.map((it) => it.streamId), ...this.#laneIds.map((laneId) => `lane-${laneId}`)];
-        for (const events of (await this.#store.readStreams(streams)).values()) this.#work.remember(events);
-        this.#follower.follow(snapshot.positions);
-        break;
-      } catch (error) {
-        if (!(error instanceof OperationalError)) throw error;
-        await this.#clock.sleep(START_RETRY_MS);
-      }
+    try {
+      const snapshot = await readCall(incarnation, 'snapshot', () => tables.snapshot());
+      this.#work.restore(snapshot);
+      const streams = [...snapshot.transactions.map((it) => it.streamId), ...this.#laneIds.map((laneId) => `lane-${laneId}`)];
+      for (const events of (await this.#store.readStreams(streams)).values()) this.#work.remember(events);
+      this.#follower.follow(snapshot.positions);
+    } catch (error) {
+      if (!(error instanceof OperationalError)) throw error;
+      // A program that cannot start ends, and is started again by whoever keeps it running.
+      incarnation.crash();
+      return;
     }
     this.#keeper.start();
   }

@@ -4,7 +4,8 @@ import type { UnixSeconds } from '@settlement/kernel/time';
 import { IntentReason, SubmitRequest, type CollectIntent } from '@settlement/proto/relayer/v1/relayer';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { admit, type AdmissionChain } from './intent-admission.policy';
+import type { AdmissionChain } from './admission-rules';
+import { admit } from './intent-admission.policy';
 
 const VAULT = '0x00000000000000000000000000000000000000ee';
 const USDC = '0x00000000000000000000000000000000000000c1';

@@ -1,10 +1,10 @@
-import { AMOUNT_MAX, VALIDITY_MAX } from '@settlement/chain/vault-codec';
 import { EIP7702_FACTORY, userOperationHash, type UserOperation } from '@settlement/chain/user-operation';
+import { AMOUNT_MAX, VALIDITY_MAX } from '@settlement/chain/vault-codec';
 import { eip155Number, parseBytes32, parseEvmAddress, parseHexBytes, type EvmAddress } from '@settlement/kernel/address';
 import { parseTokenUnits } from '@settlement/kernel/money';
-import type { Eip3009Authorization } from '@settlement/proto/common/v1/common';
 import type { UnixSeconds } from '@settlement/kernel/time';
 import { unreachable } from '@settlement/kernel/unreachable';
+import type { Eip3009Authorization } from '@settlement/proto/common/v1/common';
 import {
   IntentReason,
   type CollectIntent,
@@ -18,8 +18,8 @@ import {
 } from '@settlement/proto/relayer/v1/relayer';
 import { GAS_MODEL } from '../lane/gas-model';
 import { gasLimitOf, TRANSACTION_GAS_MAX } from '../lane/pack.policy';
+import type { AdmissionChain, AdmissionLimits } from './admission-rules';
 import type { IntentCall, PayoutItem, UserOperationCall } from './intent';
-import type { AdmissionChain, AdmissionLimits } from './intent-admission.policy';
 
 /** What a request of each kind must look like, and the typed call that it then is. */
 export type Shape = { readonly ok: true; readonly call: IntentCall } | { readonly ok: false; readonly reason: IntentReason };

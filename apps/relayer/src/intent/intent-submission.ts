@@ -5,7 +5,8 @@ import { nsToSeconds, type Clock } from '@settlement/kernel/time';
 import { IntentReason, SubmitOutcome, type SubmitRequest, type SubmitResponse } from '@settlement/proto/relayer/v1/relayer';
 import { relayerCodec } from '../relayer.codec';
 import type { IntentEvent } from '../relayer.events';
-import { admit, type AdmissionChain, type AdmissionLimits } from './intent-admission.policy';
+import type { AdmissionChain, AdmissionLimits } from './admission-rules';
+import { admit } from './intent-admission.policy';
 import { contentOf } from './intent-content';
 import { intentDecider } from './intent.decider';
 

@@ -4,6 +4,7 @@ import { InvalidInput } from '@settlement/kernel/errors';
 import {
   IntentState,
   RelayerServiceService,
+  type CancelOutcome,
   type DescribeChainResponse,
   type IntentStatus,
   type LaneStatus,
@@ -27,6 +28,8 @@ export interface RelayerQueries {
   intents(intentIds: readonly string[]): Promise<IntentStatus[]>;
   /** The same, when all have reached `state` or an end of their own, or when the time is over. */
   awaitIntents(intentIds: readonly string[], state: IntentState, timeoutMs: number, signal: AbortSignal): Promise<IntentStatus[]>;
+  /** Notes that these are not to be executed any more; each answered in order. */
+  cancel(intentIds: readonly string[]): Promise<CancelOutcome[]>;
   /** Every lane of the chain, or of all. */
   lanes(chainId: string | undefined): Promise<LaneStatus[]>;
   /** Ends a quarantine on record; its owner reconciles the lane and goes on. `undefined` for a lane that is not configured. */
@@ -57,6 +60,10 @@ export function relayerGrpc(submission: IntentSubmission, queries: RelayerQuerie
       // The answer must be on its way before the caller's own deadline.
       const patienceMs = Math.max(0, Math.min(timeoutMs, call.remainingMs() - ANSWER_MS));
       return { items: await queries.awaitIntents(intentIds, state, patienceMs, call.signal) };
+    },
+    async cancelIntents(request) {
+      if (request.intentIds.length > GET_ITEMS_MAX) throw new InvalidInput([{ path: 'intent_ids', message: `expected at most ${GET_ITEMS_MAX} ids` }]);
+      return { outcomes: await queries.cancel(request.intentIds) };
     },
     async listLanes(request) {
       return { lanes: await queries.lanes(request.chainId === '' ? undefined : request.chainId) };

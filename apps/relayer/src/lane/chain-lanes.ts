@@ -3,7 +3,7 @@ import { InvariantViolated } from '@settlement/kernel/errors';
 import type { HealthState } from '@settlement/observability/health';
 import type { DescribeChainResponse } from '@settlement/proto/relayer/v1/relayer';
 import type { UnixNs } from '@settlement/kernel/time';
-import type { AdmissionChain } from '../intent/intent-admission.policy';
+import type { AdmissionChain } from '../intent/admission-rules';
 import { intentOf } from '../intent/intent-admission.policy';
 import type { AcceptedIntent } from '../intent/intent';
 import type { ChainReader } from '../ports/chain-reader';
