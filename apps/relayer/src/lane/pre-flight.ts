@@ -122,7 +122,7 @@ export class PreFlight {
     const gasOf = (...intents: readonly AcceptedIntent[]): bigint => gasLimitOf(intents.map((it) => it.intent.call), settings.pack.gas);
     const packOf = (...intents: readonly AcceptedIntent[]): Pack => ({ ...whole, intents, gasLimit: gasOf(...intents) });
     // Whatever is given up now is given up for good: a quorum of the endpoints must have seen it.
-    const alone = await this.#outcomes(whole.intents.map((accepted) => packOf(accepted)), true);
+    const alone = await this.#outcomes(whole.intents.map((accepted) => packOf(accepted)), true, objection !== undefined);
     const faulty: Faulty[] = [];
     const sound: AcceptedIntent[] = [];
     const single: AcceptedIntent[] = [];
@@ -171,11 +171,11 @@ export class PreFlight {
   }
 
   /** All in one round trip. A node that cannot simulate executes all the same; what would move is then not seen. */
-  async #outcomes(packs: readonly Pack[], confirmed = false): Promise<readonly Outcome[]> {
+  async #outcomes(packs: readonly Pack[], confirmed = false, traced = false): Promise<readonly Outcome[]> {
     if (packs.length === 0) return [];
     const { reader, logger, book } = this.parts;
     const requests = packs.map((it) => callOf(this.parts, it.intents, it.gasLimit));
-    const delegateCalls = this.#isDelegatesDue(packs);
+    const delegateCalls = this.#isDelegatesDue(packs) || traced;
     const simulations = await reader.simulate?.(requests, { block: this.#nextBlock(), confirmed, delegateCalls });
     if (simulations !== undefined) return packs.map((it, i) => this.#judged(it, simulations[i]));
     if (!this.#saidBlind) logger.warn({ lane: book.laneId }, 'the node offers no eth_simulateV1: calls are executed by eth_call, and what they would move is not seen');

@@ -257,3 +257,21 @@ export class OneItemWithoutAnswer implements Fault {
     exchange.answer(this.how === 'left out' ? replies.slice(0, last) : replies.map((reply, i) => (i === last ? { jsonrpc: '2.0', id: reply.id, error: { code: -32_603, message: 'Internal error' } } : reply)));
   }
 }
+
+/** A node that does not offer some method, as many do not. */
+export class LacksMethod implements Fault {
+  readonly name: string;
+  readonly lies = false;
+  readonly concerns: (items: readonly RpcItem[]) => boolean;
+
+  constructor(readonly method: string) {
+    this.name = `does not offer ${method}`;
+    this.concerns = asks(method);
+  }
+
+  async handle(exchange: Exchange): Promise<void> {
+    const offered = exchange.items.filter(({ method }) => method !== this.method);
+    const replies = new Map((offered.length === 0 ? [] : await exchange.forward(offered)).map((reply) => [reply.id, reply]));
+    exchange.answer(exchange.items.map(({ id, method }) => replies.get(id) ?? { jsonrpc: '2.0', id, error: { code: -32_601, message: `the method ${method} does not exist/is not available` } }));
+  }
+}

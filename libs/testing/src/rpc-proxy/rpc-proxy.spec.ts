@@ -161,6 +161,14 @@ describe('a proxy that misbehaves', () => {
   });
 });
 
+describe('a node of fewer methods', () => {
+  it('refuses that one and answers the rest', async () => {
+    proxy.set(new faults.LacksMethod('eth_chainId'));
+    expect(await (await post([item('eth_chainId', [], 1), item('eth_blockNumber', [], 2)])).json()).toMatchObject([{ id: 1, error: { code: -32_601 } }, { id: 2, result: '0x32' }]);
+    expect(seen).toEqual(['eth_blockNumber']);
+  });
+});
+
 describe('a plan of faults', () => {
   it('is the same for the same seed, and another for another', () => {
     const print = (seed: number): string => printPlans(seed, faultPlans({ seed, endpoints: 3, requests: 300 }));
