@@ -7,7 +7,7 @@ import type { Randomness } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
-import { IntentState, type IntentStatus, type LaneStatus } from '@settlement/proto/relayer/v1/relayer';
+import { CancelOutcome, IntentState, type IntentStatus, type LaneStatus } from '@settlement/proto/relayer/v1/relayer';
 import type { Pool } from 'pg';
 import { KillAtPoint } from './adapters/crash-points';
 import { chainEndpoints } from './adapters/rpc/chain-endpoints';
@@ -119,6 +119,7 @@ export class Relayer {
       intents: (intentIds) => this.#intents(intentIds),
       awaitIntents: (intentIds, state, timeoutMs, signal) => this.#awaitIntents(intentIds, state, timeoutMs, signal),
       lanes: (chainId) => Promise.all(this.#chains.filter(({ chain }) => chainId === undefined || chain.chainId === chainId).flatMap((it) => it.laneIds.map((laneId) => this.#laneStatus(it, laneId)))),
+      cancel: (intentIds) => this.#cancel(intentIds),
       reinstate: (chainId, keyAddress, by) => this.#reinstate(chainId, keyAddress, by),
       describe: (chainId) => {
         const chain = config.CHAINS.find((candidate) => candidate.chainId === chainId);
@@ -249,6 +250,17 @@ export class Relayer {
   #laneStatus({ reader }: ChainLanes, laneId: string): Promise<LaneStatus> {
     const lease = this.#keeper.rows.find((row) => row.laneId === laneId);
     return laneStatus({ laneId, ...partsOfLaneId(laneId), lease, runner: this.#running.get(laneId), work: this.#work, reader, clock: this.#parts.clock });
+  }
+
+  /** A wish, noted where the owners of all lanes look: what becomes of it is on record when it has. */
+  async #cancel(intentIds: readonly string[]): Promise<CancelOutcome[]> {
+    const statuses = await this.#intents(intentIds);
+    const open = statuses.filter(({ state }) => state === IntentState.INTENT_STATE_ACCEPTED || state === IntentState.INTENT_STATE_IN_FLIGHT).map(({ intentId }) => intentId);
+    if (open.length > 0) await this.#state.requestCancellation(open, this.#parts.clock.nowNs());
+    return statuses.map(({ intentId, state }) => {
+      if (state === IntentState.INTENT_STATE_UNKNOWN) return CancelOutcome.CANCEL_OUTCOME_UNKNOWN_INTENT;
+      return open.includes(intentId) ? CancelOutcome.CANCEL_OUTCOME_REQUESTED : CancelOutcome.CANCEL_OUTCOME_TOO_LATE;
+    });
   }
 
   /** On record for whoever owns the lane; it reads so and acts. */

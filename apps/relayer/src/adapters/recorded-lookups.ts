@@ -9,6 +9,7 @@ export function recordedLookups(state: WorkState, work: OpenWork): WorkLookups {
     nextNonce: (chainId, keyAddress) => Promise.resolve(work.nextNonce(chainId, keyAddress)),
     reverts: (intentIds) => state.reverts(intentIds),
     claimedByOther: (intent) => state.claimedByOther(onceKeyOf(intent), intent.intentId),
+    cancelRequests: (chainId) => state.cancelRequests(chainId),
     spend: (chainId, butKeyAddress, sinceNs) => state.spend(chainId, butKeyAddress, sinceNs),
   };
 }

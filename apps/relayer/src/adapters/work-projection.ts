@@ -215,6 +215,7 @@ async function apply(client: PoolClient, events: readonly RecordedEvent[]): Prom
     );
   }
   if (closed.length > 0) {
+    await client.query('DELETE FROM relayer.cancel_request WHERE intent_id = ANY ($1)', [closed.map((it) => it.intentId)]);
     await client.query(
       `INSERT INTO relayer.intent AS it (intent_id, chain_id, state, reason, transaction_hash, block_number)
        SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[], $4::int[], $5::text[], $6::bigint[])

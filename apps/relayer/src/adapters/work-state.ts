@@ -1,4 +1,4 @@
-import { SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
+import { IntentState, SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import type { PlannedTransaction, RecordedIntent } from '../lane/open-work';
@@ -83,6 +83,19 @@ export class WorkState {
   async reverts(intentIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
     const { rows } = await this.#query<{ intent_id: string; reverts: number }>('SELECT intent_id, reverts FROM relayer.intent WHERE intent_id = ANY ($1)', [intentIds]);
     return new Map(rows.map((row) => [row.intent_id, row.reverts]));
+  }
+
+  /** Noted for whichever lane holds them; asked for any number of times. */
+  async requestCancellation(intentIds: readonly string[], nowNs: bigint): Promise<void> {
+    await this.#query('INSERT INTO relayer.cancel_request (intent_id, requested_at_ns) SELECT unnest($1::text[]), $2 ON CONFLICT DO NOTHING', [intentIds, nowNs.toString()]);
+  }
+
+  async cancelRequests(chainId: string): Promise<ReadonlySet<string>> {
+    const { rows } = await this.#query<{ intent_id: string }>(
+      `SELECT c.intent_id FROM relayer.cancel_request c JOIN relayer.intent i USING (intent_id) WHERE i.chain_id = $1 AND i.state = ${IntentState.INTENT_STATE_ACCEPTED}`,
+      [chainId],
+    );
+    return new Set(rows.map((row) => row.intent_id));
   }
 
   /** Gas money of a chain: final since then, of all keys; and the most that open transactions of the other keys can cost. Wei. */

@@ -44,7 +44,10 @@ export class Watcher {
       await this.#include(unmined);
     }
     if (included.length > 0 || unmined.length > 0) await this.#finalize(head);
-    if (news) await this.#audit.check(head);
+    if (news) {
+      await this.#audit.check(head);
+      this.memory.cancelRequests = await this.parts.lookups.cancelRequests(book.chainId);
+    }
     if (news || this.memory.cancelRequests.size > 0) await this.attempts.tend();
     const nowMs = clock.monotonicMs();
     const late = book.open().filter((it) => it.lifecycle.phase === 'signed' && nowMs - (it.broadcastAtMs ?? 0) > settings.rebroadcastMs);
