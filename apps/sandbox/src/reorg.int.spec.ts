@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiClient } from './api-client';
 import { registerMerchants } from './merchants';
 import { authorizationsUsed, ledgerView, tokenBalances } from './money-check';
-import { authorize, payerOf } from './payer';
+import { authorize, payerOf, type Payer } from './payer';
 import { SeededRandom } from './seeded-random';
 import { startSystem, type System } from './system';
 import type { MerchantAccount } from './traffic';
@@ -32,6 +32,7 @@ describe('a chain that takes blocks back, under the whole system', () => {
   const folder = mkdtempSync(join(tmpdir(), 'settlement-reorg-'));
   const messages: Message[] = [];
   const payer = payerOf(5, 'reorg');
+  const storm = Array.from({ length: 24 }, (_, i) => payerOf(5, `storm/${i}`));
   let system: System;
   let receiver: Server;
   let merchant: MerchantAccount;
@@ -63,7 +64,7 @@ describe('a chain that takes blocks back, under the whole system', () => {
       },
     });
     rpc = jsonRpc(system.anvil.rpcUrl);
-    await system.deployment.mint(payer.address, 10_000_000n);
+    await system.deployment.mintMany([payer, ...storm].map(({ address }) => ({ to: address, units: 10_000_000n })));
     // From here on there is a block when the test says so.
     await rpc.call('evm_setIntervalMining', [0]);
     await rpc.call('evm_setAutomine', [false]);
@@ -87,6 +88,19 @@ describe('a chain that takes blocks back, under the whole system', () => {
     await expect.poll(inPool, { timeout: 30_000, interval: 50 }).toBeGreaterThan(0);
     await mine(1);
   };
+  const pay = async (by: Payer, reference: string): Promise<string> => {
+    const authorization = authorize(by, system.deployment.usdcDomain, {
+      from: by.address,
+      to: system.deployment.vault,
+      value: AMOUNT as TokenUnits,
+      validAfter: 0n,
+      validBefore: BigInt(Math.floor(systemClock.nowMs() / 1_000) + 36_000),
+      nonce: `0x${Buffer.from(new SeededRandom(5, reference).bytes(32)).toString('hex')}` as Bytes32,
+    });
+    const created = await api.submit('POST', '/v1/payments', { amount: AMOUNT.toString(), token: 'USDC', chain: system.chainId, reference, authorization }, reference);
+    expect(created.status).toBe(201);
+    return String(created.body['id']);
+  };
   const payment = async (id: string) => (await api.request('GET', `/v1/payments/${id}`)).body;
   const reaches = (id: string, status: string) => expect.poll(async () => (await payment(id))['status'], { timeout: 30_000, interval: 50 }).toBe(status);
   const balance = async () => {
@@ -109,17 +123,7 @@ describe('a chain that takes blocks back, under the whole system', () => {
   it('tells the merchant, compensates the books, pays once what is final, and agrees with the chain to the unit', async () => {
     const answer = await api.submit('POST', '/v1/webhook-endpoints', { url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/` }, 'endpoint');
     expect(answer.status).toBe(201);
-    const authorization = authorize(payer, system.deployment.usdcDomain, {
-      from: payer.address,
-      to: system.deployment.vault,
-      value: AMOUNT as TokenUnits,
-      validAfter: 0n,
-      validBefore: BigInt(Math.floor(systemClock.nowMs() / 1_000) + 36_000),
-      nonce: `0x${Buffer.from(new SeededRandom(5, 'reorg').bytes(32)).toString('hex')}` as Bytes32,
-    });
-    const created = await api.submit('POST', '/v1/payments', { amount: AMOUNT.toString(), token: 'USDC', chain: system.chainId, reference: 'reorg', authorization }, 'reorg');
-    expect(created.status).toBe(201);
-    const id = String(created.body['id']);
+    const id = await pay(payer, 'reorg');
 
     // A block holds it: pending, and no batch has it although every batch is due.
     await mineNext();
@@ -186,4 +190,48 @@ describe('a chain that takes blocks back, under the whole system', () => {
     }
     expect(told('payment.disputed')).toEqual([]);
   }, 120_000);
+
+  it('survives a storm of reorganisations below finality: each payment collected and paid out once, nothing pending, books and chain alike', async () => {
+    const before = await tokenBalances(system, [merchant.payoutAddress]);
+    // The blocks that gave the payers their money are out of every reorganisation's reach.
+    await mine(FINALITY_DEPTH);
+    const random = new SeededRandom(5, 'storm');
+    const ids: string[] = [];
+    const someConfirmed = async (): Promise<boolean> => ((await api.request('GET', '/v1/payments?status=confirmed&limit=1')).body['data'] as unknown[]).length > 0;
+    for (let round = 0; round < 8; round += 1) {
+      for (const [i, next] of storm.slice(round * 3, round * 3 + 3).entries()) ids.push(await pay(next, `storm-${round}-${i}`));
+      await mineNext();
+      await mine(random.below(3));
+      await expect.poll(someConfirmed, { timeout: 30_000, interval: 50 }).toBe(true);
+      // Never as deep as finality: what is final stays. Now and then a second one before anybody has caught up.
+      await rpc.call('anvil_reorg', [1 + random.below(FINALITY_DEPTH - 1), []]);
+      if (random.below(3) === 0) await rpc.call('anvil_reorg', [1 + random.below(FINALITY_DEPTH - 1), []]);
+    }
+    const open = new Set(ids);
+    const deadline = systemClock.monotonicMs() + 60_000;
+    while (open.size > 0 && systemClock.monotonicMs() < deadline) {
+      await mine(1);
+      await systemClock.sleep(150);
+      for (const id of open) if ((await payment(id))['status'] === 'paid_out') open.delete(id);
+    }
+    expect([...open]).toEqual([]);
+    const timelines = await Promise.all(ids.map(async (id) => ((await payment(id))['timeline'] as { status: string }[]).map(({ status }) => status)));
+    for (const timeline of timelines) {
+      const steps = timeline.filter((status) => ['confirmed', 'reorged', 'collected', 'paid_out'].includes(status));
+      const blocks = steps.slice(0, -2);
+      expect(steps.slice(-2)).toEqual(['collected', 'paid_out']);
+      blocks.forEach((status, i) => {
+        expect(status).toBe(i % 2 === 0 ? 'confirmed' : 'reorged');
+      });
+    }
+    // The storm has really hit them.
+    expect(timelines.filter((timeline) => timeline.includes('reorged')).length).toBeGreaterThan(4);
+    const total = AMOUNT * BigInt(ids.length);
+    expect(await tokenBalances(system, [merchant.payoutAddress, system.deployment.vault])).toEqual([(before[0] ?? 0n) + total, 0n]);
+    expect(await authorizationsUsed(system)).toEqual({ used: 1 + ids.length, twice: 0 });
+    await owes({ pending: '0', payable: '0', inBatch: '0', paidOut: (AMOUNT + total).toString() });
+    await mine(FINALITY_DEPTH);
+    expect(await ledgerView(system)).toMatchObject({ sumOfPostings: '0', merchantPayable: '0', vaultBalanceOnLedger: '0', breaks: 0 });
+    expect(told('payment.disputed')).toEqual([]);
+  }, 180_000);
 });
