@@ -193,13 +193,16 @@ export class Watcher {
       return transaction?.lifecycle.phase === 'signed' || (transaction?.lifecycle.phase === 'planned' && this.memory.suspects.has(transactionId)) ? [transaction] : [];
     });
     if (signed.length === 0) return;
-    // Counts first, receipts second: a transaction that is mined in between has its receipt here.
-    const count = await reader.transactionCount(signer.address);
+    // Counts first, receipts second: a transaction that is mined in between has its receipt here. A block below the head, so
+    // that an endpoint which is one behind with its receipts has ours all the same.
+    const count = head.number === 0n ? 0n : await reader.transactionCountAt(signer.address, head.number - 1n);
     const used = signed.filter((it) => it.nonce < count);
     if (used.length === 0) return;
     const finalHeight = await this.#finalHeight(head);
     const finalCount = finalHeight === undefined ? 0n : await reader.transactionCountAt(signer.address as EvmAddress, finalHeight);
     const receipts = await reader.receipts(used.flatMap((it) => hashesOf(it.lifecycle)));
+    // A reorg between both would show a nonce as used and our own bytes as not mined: only one chain's answers accuse anybody.
+    if ((await reader.blockHashes([head.number])).get(head.number) !== head.hash) return;
     for (const transaction of used) {
       if (hashesOf(transaction.lifecycle).some((hash) => receipts.get(hash) !== undefined)) {
         this.memory.sent = true;
