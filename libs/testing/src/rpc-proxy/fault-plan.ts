@@ -8,6 +8,7 @@ import {
   HalfOpenSocket,
   LyingNonce,
   LyingReceipts,
+  LyingSimulations,
   MissingReceipts,
   OneItemWithoutAnswer,
   OtherBlocks,
@@ -55,6 +56,7 @@ const LIES: readonly ((prng: Prng) => Fault)[] = [
   (prng) => new LyingNonce(BigInt(prng.pick([-3, -1, 1, 7]))),
   () => new MissingReceipts(),
   () => new LyingReceipts(),
+  () => new LyingSimulations(),
   () => new OtherBlocks(),
   () => new OtherChain(),
 ];

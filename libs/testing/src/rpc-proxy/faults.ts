@@ -152,6 +152,19 @@ export class LyingReceipts implements Fault {
   }
 }
 
+/** Says that whatever is tried would revert. */
+export class LyingSimulations implements Fault {
+  readonly name = 'says that every simulated call reverts';
+  readonly lies = true;
+  readonly concerns = asks('eth_simulateV1');
+
+  handle(exchange: Exchange): Promise<void> {
+    return spoil(exchange, (item, reply) =>
+      item.method === 'eth_simulateV1' ? withResult(reply, [{ calls: [{ status: '0x0', returnData: '0x', gasUsed: '0x5208', logs: [], error: { code: 3, message: 'execution reverted' } }] }]) : reply,
+    );
+  }
+}
+
 /** Right chain id, wrong blocks: a fork that nobody else is on. */
 export class OtherBlocks implements Fault {
   readonly name = 'serves blocks that nobody else has';

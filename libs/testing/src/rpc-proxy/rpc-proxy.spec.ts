@@ -115,6 +115,11 @@ describe('a proxy that misbehaves', () => {
     expect(lie.blockHash).not.toBe(RECEIPT.blockHash);
   });
 
+  it('lies about simulations', async () => {
+    proxy.set(new faults.LyingSimulations());
+    expect(await asked('eth_simulateV1', [{}, 'latest'])).toMatchObject([{ calls: [{ status: '0x0', logs: [] }] }]);
+  });
+
   it("serves other blocks and another chain's", async () => {
     proxy.set(new faults.OtherBlocks());
     expect(await asked('eth_getBlockByNumber', ['latest', false])).toMatchObject({ hash: `0x${'3c'.repeat(32)}` });

@@ -107,6 +107,18 @@ describe('endpoints that must agree', () => {
     expect(await failure(set.receipts([hash]))).toMatchObject({ code: 'RPC_DISAGREE' });
   });
 
+  it('a simulation that only one sees fail does not fail, and what is given up for one is seen by a quorum', async () => {
+    proxies[0]?.set(new faults.LyingSimulations());
+    const request = { from: signer.address, to: TO, data: '0x' as HexBytes, gas: 30_000n, valueWei: 3n };
+    const set = endpoints();
+    const options = { confirmed: false, delegateCalls: false };
+    const moved = { ok: true, logs: [{ address: `0x${'e'.repeat(40)}`, data: `0x${'3'.padStart(64, '0')}` }] };
+    expect(await set.simulate([request], options)).toMatchObject([moved]);
+    expect(await set.simulate([request], { ...options, confirmed: true })).toMatchObject([moved]);
+    proxies[1]?.set(new faults.LyingSimulations());
+    expect(await set.simulate([request], options)).toMatchObject([{ ok: false }]);
+  });
+
   it('blocks that nobody else has are not canonical, and neither is their head', async () => {
     const set = endpoints();
     const truth = await set.head();
