@@ -146,7 +146,7 @@ export function transfersGasLimit(items: readonly TransferItem[]): bigint {
 export function transferItemGas(signatureBytes: bigint, factoryDataBytes?: bigint): bigint {
   // Call data at 16 gas a byte, copied twice in memory, of which 150 bytes are in the base.
   const long = (signatureBytes > 100n ? signatureBytes - 100n : 0n) * 20n;
-  return 168_000n + long + (factoryDataBytes === undefined ? 0n : DEPLOYMENT_GAS + 13_000n + factoryDataBytes * 20n);
+  return 164_000n + long + (factoryDataBytes === undefined ? 0n : DEPLOYMENT_GAS + 13_000n + factoryDataBytes * 20n);
 }
 
 export function permit2GasLimit(items: readonly Permit2Item[]): bigint {
@@ -159,7 +159,7 @@ const DEPLOYMENT_GAS = 800_000n;
 const atMost = (gas: bigint): bigint => (gas < TRANSACTION_GAS_MAX ? gas : TRANSACTION_GAS_MAX);
 
 /** So many plain items fit into one transaction even when each of them burns all it may. */
-export const TRANSFER_ITEMS_MAX = 95;
+export const TRANSFER_ITEMS_MAX = 100;
 export const PERMIT2_ITEMS_MAX = 70;
 
 const word = (data: string, index: number): string => data.slice(2 + index * 64, 66 + index * 64);

@@ -1,6 +1,7 @@
 import { domainSeparator, signAuthorization, type Eip3009Message } from '@settlement/chain/eip3009';
 import { addressOfPrivateKey, signTransaction } from '@settlement/chain/native-secp256k1';
 import { jsonRpc } from '@settlement/chain/rpc';
+import { decodeTransfers, encodeTransfers, transfersGasLimit, type TransferItem } from '@settlement/chain/transfers-codec';
 import { collectGasLimit, decodeCollect, decodeSettle, encodeCollect, encodeSettle, groupByMerchant, settleGasLimit, type CollectItem, type PayoutItem, type VaultLog } from '@settlement/chain/vault-codec';
 import { disperseLoopAbi, disperseLoopBytecode } from '@settlement/contracts/generated/DisperseLoop';
 import { fiatTokenV2_2Abi } from '@settlement/contracts/generated/FiatTokenV2_2';
@@ -18,13 +19,14 @@ import { getCreateAddress, Interface, keccak256, toUtf8Bytes, type InterfaceAbi 
  *
  * collect: every payer is another and keeps a balance; payments are spread evenly over min(20, n) merchants, who have been
  * credited before. settle: one merchant pays n recipients, as the peer's one payer does; `existing` recipients hold USDC already.
- * Rows of their own show what more merchants in a batch cost, up to a merchant each: one ledger write a merchant.
+ * direct transfer: every payer is another, the payees are 20 who hold USDC. Rows of their own show what more merchants in a batch cost, up to a merchant each: one ledger write a merchant.
  */
 export interface GasBenchOptions {
   readonly onProgress?: (text: string) => void;
 }
 
 const MERCHANTS = 20;
+const PAYEES = 20;
 const PAYMENT = 1_250_000n as TokenUnits;
 const PAYOUT = 4_000n as TokenUnits;
 const usdcInterface = new Interface(fiatTokenV2_2Abi as unknown as InterfaceAbi);
@@ -47,11 +49,12 @@ export async function runGasBench({ onProgress = () => undefined }: GasBenchOpti
       epochKeeper: someone('epoch keeper'),
       relayers: [relayerAddress],
     });
-    const { vault, usdc } = local;
+    const { vault, usdc, transfers } = local;
     await rpc.call('anvil_setBalance', [relayerAddress, `0x${(10n ** 24n).toString(16)}`]);
     const separator = domainSeparator(local.usdcDomain);
     let nonce = 0;
     let names = 0;
+    const payerKeys = new Map<EvmAddress, Uint8Array>();
 
     async function send(to: EvmAddress | null, data: string, gasLimit: bigint): Promise<{ gasUsed: number; logs: readonly VaultLog[] }> {
       const { raw } = signTransaction({ type: 2, chainId: anvil.chainId, nonce, to, data, gasLimit, value: 0n, maxFeePerGas: 10n ** 11n, maxPriorityFeePerGas: 1n }, relayer);
@@ -65,6 +68,7 @@ export async function runGasBench({ onProgress = () => undefined }: GasBenchOpti
       const items = Array.from({ length: count }, (_, i): CollectItem => {
         names += 1;
         const key = seeded(`payer ${names}`);
+        payerKeys.set(addressOfPrivateKey(key), key);
         const authorization: Eip3009Message = {
           from: addressOfPrivateKey(key),
           to: vault,
@@ -117,6 +121,21 @@ export async function runGasBench({ onProgress = () => undefined }: GasBenchOpti
     record('ours', 'collect 50, one merchant', 50, await collect(50, 1), 1);
     record('ours', 'collect 50, a merchant each', 50, await collect(50, 50), 50);
 
+    // Straight to payees: 20 of them, who hold USDC already.
+    async function transfer(count: number): Promise<number> {
+      const items = (await payments(count, 1, 'TransferWithAuthorization')).map(({ authorization }, i): TransferItem => {
+        const key = payerKeys.get(authorization.from);
+        invariant(key !== undefined, 'GAS_BENCH_PAYER', 'every payer has a key', { from: authorization.from });
+        const direct = { ...authorization, to: someone(`payee ${i % PAYEES}`) };
+        return { authorization: direct, signature: signAuthorization('TransferWithAuthorization', separator, direct, key) };
+      });
+      const { gasUsed, logs } = await send(transfers, encodeTransfers(usdc, 0n, items), transfersGasLimit(items));
+      invariant(decodeTransfers(items, { transfers, token: usdc }, logs).every((o) => o.executed), 'GAS_BENCH_FAILED_ITEM', 'every payment succeeds in a measurement');
+      return gasUsed;
+    }
+    await local.mintMany(Array.from({ length: PAYEES }, (_, i) => ({ to: someone(`payee ${i}`), units: 5_000_000n })));
+    for (const count of [1, 10, 50, 100]) record('ours', `direct transfer ${count}`, count, await transfer(count));
+
     // What a relayer without a vault does: one transferWithAuthorization to the payee a transaction.
     const alone = await payments(10, 1, 'TransferWithAuthorization');
     let aloneGas = 0;
@@ -125,6 +144,17 @@ export async function runGasBench({ onProgress = () => undefined }: GasBenchOpti
       aloneGas += (await send(usdc, data, 200_000n)).gasUsed;
     }
     for (const count of [1, 10, 50, 100]) record('eip-3009 one by one', `collect ${count}`, count, (aloneGas / alone.length) * count);
+    // To the same kind of payee: what a facilitator pays that settles each payment in a transaction of its own.
+    let directGas = 0;
+    for (const { authorization } of await payments(10, 1, 'TransferWithAuthorization')) {
+      const key = payerKeys.get(authorization.from);
+      invariant(key !== undefined, 'GAS_BENCH_PAYER', 'every payer has a key', { from: authorization.from });
+      const a = { ...authorization, to: someone('payee 0') };
+      const signature = signAuthorization('TransferWithAuthorization', separator, a, key);
+      const data = usdcInterface.encodeFunctionData('transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)', [a.from, a.to, a.value, a.validAfter, a.validBefore, a.nonce, signature]);
+      directGas += (await send(usdc, data, 200_000n)).gasUsed;
+    }
+    for (const count of [1, 10, 50, 100]) record('eip-3009 one by one', `direct transfer ${count}`, count, (directGas / 10) * count);
 
     const disperse = getCreateAddress({ from: relayerAddress, nonce }).toLowerCase() as EvmAddress;
     await send(null, disperseLoopBytecode, 2_000_000n);
