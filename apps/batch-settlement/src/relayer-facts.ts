@@ -7,10 +7,14 @@ import { IntentExpired, IntentKind, TransactionFinalized, TransactionIncluded, T
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import { executeBatch, loadBatches } from './batch/batch.store';
 import { appendAll } from './ledger/ledger.store';
+import { holdMerchants } from './payout/payout-hold.store';
 import { reasonCode } from './reason-code';
 import { executeRefunds, loadRefunds, type RefundStep } from './refund/refund.store';
 
 export const RELAYER_FACTS = ['TransactionIncluded', 'TransactionReorged', 'TransactionFinalized', 'IntentExpired'] as const;
+
+/** The chain took back what counted as final. */
+const FINALITY_VIOLATED = 'FINALITY_VIOLATED';
 
 interface SettleOutcome {
   readonly batchId: string;
@@ -19,6 +23,14 @@ interface SettleOutcome {
   readonly blockNumber: bigint;
   readonly transactionHash: string;
   readonly traceparent: string;
+  readonly factVersion?: bigint;
+}
+
+/** The chain took back a transaction of a batch. */
+interface TakenBack {
+  readonly batchId: string;
+  readonly transactionHash: string;
+  readonly factVersion: bigint;
 }
 
 /**
@@ -36,17 +48,23 @@ export function relayerFacts(store: EventStore, clock: Clock, backoffNs: bigint)
       const refunds: { readonly refundId: string; readonly step: Omit<RefundStep, 'refund'> }[] = [];
       const nowNs = clock.nowNs();
       const waits = new Map<string, string>();
-      for (const { type, payload, traceparent } of events) {
+      const takenBack: TakenBack[] = [];
+      for (const { type, payload, traceparent, streamVersion: factVersion } of events) {
         if (type === 'TransactionIncluded') for (const batchId of settledBy(TransactionIncluded.decode(payload).outcomes)) waits.set(batchId, 'NOT_FINAL');
-        else if (type === 'TransactionReorged') for (const batchId of settledBy(TransactionReorged.decode(payload).outcomes)) waits.set(batchId, 'REORGED');
-        else if (type === 'TransactionFinalized') {
+        else if (type === 'TransactionReorged') {
+          const { outcomes, transactionHash } = TransactionReorged.decode(payload);
+          for (const batchId of settledBy(outcomes)) {
+            waits.set(batchId, 'REORGED');
+            takenBack.push({ batchId, transactionHash, factVersion });
+          }
+        } else if (type === 'TransactionFinalized') {
           const { blockNumber, transactionHash: ownHash, outcomes } = TransactionFinalized.decode(payload);
           for (const outcome of outcomes) {
             const code = reasonCode(outcome.reason);
             // Reconciliation looks for the transaction that moved the money, which an earlier one or somebody else's may be.
             const transactionHash = outcome.executedByTransactionHash === '' ? ownHash : outcome.executedByTransactionHash;
             const place = { blockNumber, transactionHash, traceparent };
-            if (outcome.kind === IntentKind.INTENT_KIND_SETTLE) settled.push({ batchId: outcome.subjectId, outcome, code, ...place });
+            if (outcome.kind === IntentKind.INTENT_KIND_SETTLE) settled.push({ batchId: outcome.subjectId, outcome, code, ...place, factVersion });
             else if (outcome.kind === IntentKind.INTENT_KIND_REFUND) {
               refunds.push({ refundId: outcome.subjectId, step: { command: refundCommand(outcome, code, transactionHash, nowNs), ...place } });
             }
@@ -60,7 +78,7 @@ export function relayerFacts(store: EventStore, clock: Clock, backoffNs: bigint)
         }
       }
       await sayWhy(tx, waits);
-      if (settled.length === 0 && refunds.length === 0) return;
+      if (settled.length === 0 && refunds.length === 0 && takenBack.length === 0) return;
       const appends: Append[] = [];
       const batches = await loadBatches(store, settled.map((s) => s.batchId));
       for (const one of settled) {
@@ -74,7 +92,7 @@ export function relayerFacts(store: EventStore, clock: Clock, backoffNs: bigint)
         if (refund === undefined || refund.state.status === 'none') throw unknownSubject(refundId);
         return { ...step, refund };
       });
-      appends.push(...(await executeRefunds(tx, steps)));
+      appends.push(...(await executeRefunds(tx, steps)), ...(await holdUnpaid(tx, takenBack, nowNs)));
       await appendAll(tx, appends);
     },
   };
@@ -91,6 +109,28 @@ async function sayWhy(tx: Transaction, waits: ReadonlyMap<string, string>): Prom
     `update ledger.batch b set reason = w.reason from unnest($1::text[], $2::text[]) w (batch_id, reason)
       where b.batch_id = w.batch_id and b.state in ('screened', 'submitted')`,
     [[...waits.keys()], [...waits.values()]],
+  );
+}
+
+/**
+ * Payouts of a batch that was final and is not any more: whether the money has reached its merchants is not known, so they are
+ * kept out of batches until a person has looked. Reconciliation shows the difference meanwhile.
+ */
+async function holdUnpaid(tx: Transaction, takenBack: readonly TakenBack[], nowNs: bigint): Promise<readonly Append[]> {
+  if (takenBack.length === 0) return [];
+  const paid = await tx.query<{ batch_id: string; merchant_id: string; payout_id: string; chain_id: string; token: string }>(
+    `select b.batch_id, p.merchant_id, p.payout_id, b.chain_id, b.token
+       from unnest($1::text[], $2::text[], $3::bigint[]) t (batch_id, hash, version)
+       join ledger.batch b on b.batch_id = t.batch_id and b.state = 'settled' and b.transaction_hash = t.hash and b.fact_version > 0 and b.fact_version < t.version
+       join ledger.payout p on p.batch_id = b.batch_id and p.state = 'paid' order by p.payout_id`,
+    [takenBack.map((t) => t.batchId), takenBack.map((t) => t.transactionHash), takenBack.map((t) => t.factVersion.toString())],
+  );
+  if (paid.length === 0) return [];
+  await tx.query('update ledger.batch set reason = $2 where batch_id = any($1::text[])', [paid.map((p) => p.batch_id), FINALITY_VIOLATED]);
+  return holdMerchants(
+    tx,
+    paid.map((p) => ({ merchantId: p.merchant_id, chainId: p.chain_id, token: p.token, payoutId: p.payout_id, code: FINALITY_VIOLATED })),
+    nowNs,
   );
 }
 

@@ -98,10 +98,11 @@ export interface Ledger {
   readonly batches: BatchDriver;
   readonly refunds: RefundDriver;
   gateway(...facts: readonly GatewayFact[]): Promise<void>;
+  /** At version 1 of their streams. */
   relayer(...facts: readonly TransactionFinalized[]): Promise<void>;
   /** The block of a transaction that is not final, and its end. */
   included(fact: TransactionIncluded): Promise<void>;
-  reorged(fact: TransactionReorged): Promise<void>;
+  reorged(fact: TransactionReorged, version?: bigint): Promise<void>;
   balances(merchantId: string): Promise<{ payable: bigint; inBatch: bigint; refunding: bigint }>;
   pending(merchantId: string): Promise<bigint>;
   sum(): Promise<bigint>;
@@ -141,7 +142,7 @@ export async function startLedger(): Promise<Ledger> {
         facts.map((fact, i) => recorded('relayer', 'TransactionFinalized', TransactionFinalized.encode(fact).finish(), i)),
       ),
     included: (fact) => deliver(relayerFacts(store, systemClock, BACKOFF_NS), [recorded('relayer', 'TransactionIncluded', TransactionIncluded.encode(fact).finish(), 0)]),
-    reorged: (fact) => deliver(relayerFacts(store, systemClock, BACKOFF_NS), [recorded('relayer', 'TransactionReorged', TransactionReorged.encode(fact).finish(), 0)]),
+    reorged: (fact, version) => deliver(relayerFacts(store, systemClock, BACKOFF_NS), [recorded('relayer', 'TransactionReorged', TransactionReorged.encode(fact).finish(), 0, version)]),
     async pending(merchantId) {
       const [row] = await store.query<{ owed: string; held: string }>(
         `select coalesce(-sum(balance) filter (where kind = 'merchant-pending'), 0)::text as owed, coalesce(sum(balance) filter (where kind = 'vault-pending'), 0)::text as held

@@ -88,6 +88,25 @@ describe('batches on Postgres', () => {
     expect(await ledger.balances(merchant.merchantId)).toEqual({ payable: 0n, inBatch: 0n, refunding: 0n });
   });
 
+  it('keeps the merchants of a final batch that the chain took back out of batches, once', async () => {
+    await ledger.gateway(registered(merchant), collected(merchant, 500n));
+    const [batchId = ''] = await seal();
+    await ledger.batches.advance(batchId);
+    const final = await allPaid(batchId);
+    await ledger.relayer(final);
+    const gone = { transactionId: final.transactionId, chainId: final.chainId, transactionHash: final.transactionHash, outcomes: final.outcomes, blockHash: '0xb1', reorgedAtNs: 2n };
+    await ledger.reorged({ ...gone, transactionHash: '0xother' }, 2n);
+    const held = () => ledger.rows<{ code: string }>('select code from ledger.payout_hold where merchant_id = $1', [merchant.merchantId]);
+    expect(await held()).toEqual([]);
+    await ledger.reorged(gone, 2n);
+    await ledger.reorged(gone, 2n);
+    expect(await held()).toEqual([{ code: 'FINALITY_VIOLATED' }]);
+    expect(await ledger.rows('select state, reason from ledger.batch where batch_id = $1', [batchId])).toEqual([{ state: 'settled', reason: 'FINALITY_VIOLATED' }]);
+    await ledger.gateway(collected(merchant, 7n));
+    expect(await seal()).toEqual([]);
+    expect(await ledger.balances(merchant.merchantId)).toEqual({ payable: 7n, inBatch: 0n, refunding: 0n });
+  });
+
   it('takes the same finality twice for one', async () => {
     await ledger.gateway(registered(merchant), collected(merchant, 5n));
     const [batchId = ''] = await seal();

@@ -49,6 +49,8 @@ interface Place {
   readonly transactionHash: string;
   /** No batch of this token is sealed before; set when one was refused as a whole, so that it is not tried in a circle. */
   readonly notBeforeNs?: bigint;
+  /** Of the stream of the relayer's transaction that says so. */
+  readonly factVersion?: bigint;
 }
 
 /**
@@ -159,8 +161,8 @@ async function recordState(tx: Transaction, batchId: string, events: readonly Ba
         break;
       case 'BatchSettled':
         await tx.query(
-          `update ledger.batch set state = 'settled', reason = '', transaction_hash = $2, block_number = $3, settled_at_ns = $4 where batch_id = $1`,
-          [batchId, place.transactionHash, place.blockNumber.toString(), nowNs.toString()],
+          `update ledger.batch set state = 'settled', reason = '', transaction_hash = $2, block_number = $3, settled_at_ns = $4, fact_version = $5 where batch_id = $1`,
+          [batchId, place.transactionHash, place.blockNumber.toString(), nowNs.toString(), (place.factVersion ?? 0n).toString()],
         );
         break;
       case 'BatchAbandoned':
