@@ -11,6 +11,8 @@ export interface Snapshot {
   readonly closedEarly: readonly string[];
   readonly transactions: readonly PlannedTransaction[];
   readonly nextNonces: readonly { readonly chainId: string; readonly keyAddress: string; readonly nextNonce: bigint }[];
+  /** The treasury's key is not simulated. */
+  readonly topUps: readonly [];
 }
 
 /**
@@ -63,6 +65,7 @@ export class WorkTables {
       closedEarly: [...closed].filter((intentId) => !intents.has(intentId)),
       transactions: [...transactions.values()].filter(({ transactionId }) => !ended.has(transactionId)).sort((a, b) => (a.nonce < b.nonce ? -1 : 1)),
       nextNonces: [...next.values()],
+      topUps: [],
     };
   }
 

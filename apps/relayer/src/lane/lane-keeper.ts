@@ -54,6 +54,8 @@ export class LaneKeeper implements LaneOwnership {
   #lastError: string | undefined;
   /** Lanes that are stopping: renewals go on meanwhile. */
   readonly #ending = new Set<Promise<void>>();
+  /** Lost, and the step in hand is not over: run anew now, both runs would write under the new token. */
+  readonly #losing = new Set<string>();
 
   constructor(private readonly options: LaneKeeperOptions) {}
 
@@ -142,7 +144,7 @@ export class LaneKeeper implements LaneOwnership {
     let room = share - mine.length;
     for (const laneId of laneIds) {
       if (room <= 0) return;
-      if (this.#held.has(laneId)) continue;
+      if (this.#held.has(laneId) || this.#losing.has(laneId)) continue;
       const row = this.#rows.find((candidate) => candidate.laneId === laneId);
       if (row !== undefined && row.owner !== '' && row.owner !== owner && !row.expired) continue;
       if (await this.#acquire(laneId)) room -= 1;
@@ -189,7 +191,13 @@ export class LaneKeeper implements LaneOwnership {
     this.#held.delete(laneId);
     logger.warn({ lane: laneId, owner, fencingToken: held.lease.fencingToken.toString(), why }, 'lane lost');
     released(laneId);
-    this.#background(held.lane.stop());
+    this.#losing.add(laneId);
+    this.#background(
+      held.lane.stop().finally(() => {
+        this.#losing.delete(laneId);
+        this.#wake?.();
+      }),
+    );
   }
 
   async #handOver(laneId: string, held: Held): Promise<void> {
