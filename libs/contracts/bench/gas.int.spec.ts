@@ -17,6 +17,7 @@ describe('gas on the real USDC', () => {
   it('has every scenario', () => {
     const expected = [
       ...['collect 1', 'collect 10', 'collect 50', 'collect 100'],
+      ...['direct transfer 1', 'direct transfer 10', 'direct transfer 50', 'direct transfer 100'],
       ...['settle 10 existing', 'settle 100 existing', 'settle 200 existing', 'settle 10 new', 'settle 100 new', 'settle 200 new'],
     ];
     for (const scenario of expected) expect(gas('ours', scenario), scenario).toBeGreaterThan(0);
@@ -29,6 +30,21 @@ describe('gas on the real USDC', () => {
   it('pays two hundred holders for at most 11,500 each, below a loop without isolation, caps or dedupe', () => {
     expect(gas('ours', 'settle 200 existing')).toBeLessThanOrEqual(11_500);
     expect(gas('ours', 'settle 200 existing')).toBeLessThan(gas('disperse', 'settle 200 existing'));
+  });
+
+  it('transfers fifty payments straight to their payees for at most 51,000 each, below one transaction each', () => {
+    expect(gas('ours', 'direct transfer 50')).toBeLessThanOrEqual(51_000);
+    expect(gas('ours', 'direct transfer 50')).toBeLessThan(0.6 * gas('eip-3009 one by one', 'direct transfer 50'));
+  });
+
+  it("is what the page of direct transfers says", () => {
+    const page = readFileSync(join(repositoryRoot, 'docs/services/transfers.md'), 'utf8');
+    const rows = [...page.matchAll(/^\| `(direct transfer \d+)` \| ([\d,]+) \| ([\d,]+) \|/gm)];
+    expect(rows).toHaveLength(4);
+    for (const [, scenario = '', ours = '', peer = ''] of rows) {
+      expect(Math.abs(gas('ours', scenario) - Number(ours.replaceAll(',', ''))), scenario).toBeLessThan(10);
+      expect(Math.abs(gas('eip-3009 one by one', scenario) - Number(peer.replaceAll(',', ''))), scenario).toBeLessThan(10);
+    }
   });
 
   it("is what the vault's page says", () => {
