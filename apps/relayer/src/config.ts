@@ -27,6 +27,15 @@ const relayerSchema = z.object({
   LANE_FAILURES_MAX: positiveInteger.default(5),
   /** An unmined transaction that is older than this quarantines its lane until it is mined. */
   LANE_STUCK_MS: positiveInteger.default(900_000),
+  /** Private key that gives the keys above gas money; without it they are funded by hand. It is a lane of its own. */
+  TREASURY_KEY: privateKey.optional(),
+  /** A key that holds less is topped up; twice KEY_BALANCE_WEI_MIN unless given. */
+  TOP_UP_BELOW_WEI: weiVariable.optional(),
+  /** What a key gets at a time. */
+  TOP_UP_WEI: weiVariable.default(100_000_000_000_000_000n),
+  /** What all keys of one chain get within an hour, and within a day. */
+  TOP_UP_WEI_PER_HOUR: weiVariable.default(500_000_000_000_000_000n),
+  TOP_UP_WEI_PER_DAY: weiVariable.default(2_000_000_000_000_000_000n),
   /** Transactions of one lane that are broadcast and not yet mined. Geth drops what is more than 16 deep in its queue under load. */
   LANE_IN_FLIGHT_MAX: positiveInteger.max(64).default(8),
   /** Collects of one transaction; EIP-7825 leaves room for about 150. */

@@ -2,7 +2,7 @@ import { migrate } from '@settlement/event-store/migrate';
 import type { RecordedEvent } from '@settlement/event-store/event';
 import type { EventStore } from '@settlement/event-store/port';
 import { eip155Number } from '@settlement/kernel/address';
-import { InvariantViolated } from '@settlement/kernel/errors';
+import { InvalidInput, InvariantViolated } from '@settlement/kernel/errors';
 import type { Randomness } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
@@ -35,6 +35,8 @@ import { LaneRunner } from './lane/lane-runner';
 import { laneStatus } from './lane/lane-status';
 import { ChainShare } from './lane/lane-share';
 import { OpenWork } from './lane/open-work';
+import type { TopUpLimits } from './lane/top-up.policy';
+import { TopUps } from './lane/top-ups';
 import { relayerCodec } from './relayer.codec';
 import type { EndpointMetrics } from './ports/endpoint-metrics';
 import type { RelayerMetrics } from './ports/relayer-metrics';
@@ -105,7 +107,8 @@ export class Relayer {
       clock,
       logger,
       leaseMs: config.LANE_LEASE_MS,
-      chains: this.#chains.map(({ laneIds }) => laneIds),
+      // The treasury's lane is shared out apart from the others: it takes no part of their work.
+      chains: this.#chains.flatMap(({ laneIds, treasuryIds }) => [laneIds, treasuryIds]),
       start: (laneId) => this.#startLane(laneId),
       released: (laneId) => this.#running.delete(laneId),
     });
@@ -118,7 +121,7 @@ export class Relayer {
     this.queries = {
       intents: (intentIds) => this.#intents(intentIds),
       awaitIntents: (intentIds, state, timeoutMs, signal) => this.#awaitIntents(intentIds, state, timeoutMs, signal),
-      lanes: (chainId) => Promise.all(this.#chains.filter(({ chain }) => chainId === undefined || chain.chainId === chainId).flatMap((it) => it.laneIds.map((laneId) => this.#laneStatus(it, laneId)))),
+      lanes: (chainId) => Promise.all(this.#chains.filter(({ chain }) => chainId === undefined || chain.chainId === chainId).flatMap((it) => [...it.laneIds, ...it.treasuryIds].map((laneId) => this.#laneStatus(it, laneId)))),
       cancel: (intentIds) => this.#cancel(intentIds),
       reinstate: (chainId, keyAddress, by) => this.#reinstate(chainId, keyAddress, by),
       describe: (chainId) => {
@@ -137,7 +140,7 @@ export class Relayer {
     const snapshot = await this.#state.snapshot();
     this.#work.restore(snapshot);
     for (const events of (await this.#parts.store.readStreams(snapshot.transactions.map((it) => it.streamId))).values()) this.#work.remember(events);
-    const lanes = this.#chains.flatMap(({ laneIds }) => laneIds);
+    const lanes = this.#chains.flatMap(({ laneIds, treasuryIds }) => [...laneIds, ...treasuryIds]);
     for (const events of (await this.#parts.store.readStreams(lanes.map(laneStreamOf))).values()) this.#work.remember(events);
     this.#follower.follow(snapshot.positions);
     this.#keeper.start();
@@ -180,8 +183,14 @@ export class Relayer {
         logger.warn({ err: error }, 'a record is not known to stand: repeating it');
       },
     });
-    const signers = config.RELAYER_KEYS.map((key) => new Secp256k1Signer(key));
-    const laneIds = signers.map(({ address }) => new LaneBook(chain.chainId, address).laneId);
+    const keys = config.RELAYER_KEYS.map((key) => new Secp256k1Signer(key));
+    const treasury = config.TREASURY_KEY === undefined ? [] : [new Secp256k1Signer(config.TREASURY_KEY)];
+    const signers = [...keys, ...treasury];
+    if (new Set(signers.map(({ address }) => address)).size !== signers.length) throw new InvalidInput([{ path: 'RELAYER_KEYS', message: 'expected each key once, and the treasury\'s not among them' }]);
+    const laneIdOf = ({ address }: Secp256k1Signer): string => new LaneBook(chain.chainId, address).laneId;
+    const laneIds = keys.map(laneIdOf);
+    const addresses = keys.map(({ address }) => address);
+    const checkMs = config.LANE_CHECK_MS;
     const ofThisChain = new Set(laneIds);
     const share = new ChainShare({ owner: this.#owner, owners: () => this.#keeper.owners(ofThisChain), clock, graceMs: config.AFFINITY_GRACE_MS });
     for (const signer of signers) {
@@ -196,7 +205,7 @@ export class Relayer {
           inFlightMax: config.LANE_IN_FLIGHT_MAX,
           pack: { gas: GAS_MODEL, itemsMax: config.COLLECT_ITEMS_MAX, waitMs: config.COLLECT_WAIT_MS, expiryMarginS: BigInt(config.EXPIRY_MARGIN_S) },
           fees: { feePerGasWeiMax: config.FEE_PER_GAS_WEI_MAX, priorityFeeWeiMin: config.PRIORITY_FEE_PER_GAS_WEI_MIN, priorityFeeWeiMax: config.PRIORITY_FEE_PER_GAS_WEI_MAX },
-          guard: { balanceWeiMin: config.KEY_BALANCE_WEI_MIN, failuresMax: config.LANE_FAILURES_MAX, stuckMs: config.LANE_STUCK_MS, checkMs: config.LANE_CHECK_MS },
+          guard: { balanceWeiMin: config.KEY_BALANCE_WEI_MIN, failuresMax: config.LANE_FAILURES_MAX, stuckMs: config.LANE_STUCK_MS, checkMs },
           pollMs: config.POLL_MS ?? Math.min(1_000, Math.max(50, Math.floor(chain.blockTimeMs / 4))),
           rebroadcastMs: Math.max(config.REBROADCAST_MS, 2 * chain.blockTimeMs),
           replacement: { ...REPLACEMENT_DEFAULTS, replaceAfterBlocks: BigInt(config.REPLACE_AFTER_BLOCKS), noOpAfterBlocks: BigInt(config.NO_OP_AFTER_BLOCKS) },
@@ -212,7 +221,8 @@ export class Relayer {
         calls: contractCalls(chain),
         ownership: this.#keeper,
         lookups: recordedLookups(this.#state, this.#work),
-        share,
+        share: treasury.includes(signer) ? undefined : share,
+        topUps: treasury.includes(signer) ? new TopUps(addresses, this.#work, { ...topUpLimitsOf(config), checkMs }) : undefined,
         standing: () => this.#work.standing(book.laneId),
         crash: new KillAtPoint(config.CRASH_AT),
         clock,
@@ -221,9 +231,9 @@ export class Relayer {
         instance,
         }, () => restoreLane(book, this.#work, log, () => this.#follower.catchUp()));
       };
-      this.#starts.set(new LaneBook(chain.chainId, signer.address).laneId, start);
+      this.#starts.set(laneIdOf(signer), start);
     }
-    return { chain, reader: endpoint, queue, laneIds, lanes: () => laneIds.flatMap((laneId) => this.#running.get(laneId) ?? []) };
+    return { chain, reader: endpoint, queue, laneIds, treasuryIds: treasury.map(laneIdOf), lanes: () => laneIds.flatMap((laneId) => this.#running.get(laneId) ?? []) };
   }
 
   /** Looks again whenever this process has read something new; whoever executes an intent, its end is in the log. */
@@ -267,7 +277,7 @@ export class Relayer {
   async #reinstate(chainId: string, keyAddress: string, by: string): Promise<LaneStatus | undefined> {
     const { store, clock, randomness } = this.#parts;
     const laneId = `${chainId}-${keyAddress.toLowerCase()}`;
-    const it = this.#chains.find(({ laneIds }) => laneIds.includes(laneId));
+    const it = this.#chains.find(({ laneIds, treasuryIds }) => laneIds.includes(laneId) || treasuryIds.includes(laneId));
     if (it === undefined) return undefined;
     const event = relayerCodec.encode({ type: 'LaneReinstated', ...partsOfLaneId(laneId), by, reinstatedAtNs: clock.nowNs() });
     await store.append({ streamId: laneStreamOf(laneId), expectedVersion: 'any', commandId: `reinstate-${Buffer.from(randomness.bytes(8)).toString('hex')}`, events: [event] });
@@ -288,4 +298,14 @@ export class Relayer {
 function hasReached({ state }: IntentStatus, wanted: IntentState): boolean {
   if (state === IntentState.INTENT_STATE_FINAL || state === IntentState.INTENT_STATE_FAILED || state === IntentState.INTENT_STATE_UNKNOWN) return true;
   return wanted === IntentState.INTENT_STATE_INCLUDED && state === IntentState.INTENT_STATE_INCLUDED;
+}
+
+function topUpLimitsOf(config: RelayerConfig): TopUpLimits {
+  return {
+    amountWei: config.TOP_UP_WEI,
+    belowWei: config.TOP_UP_BELOW_WEI ?? 2n * config.KEY_BALANCE_WEI_MIN,
+    perHourWei: config.TOP_UP_WEI_PER_HOUR,
+    perDayWei: config.TOP_UP_WEI_PER_DAY,
+    reserveWei: config.KEY_BALANCE_WEI_MIN,
+  };
 }

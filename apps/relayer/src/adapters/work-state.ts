@@ -2,6 +2,7 @@ import { IntentState, SubmitRequest } from '@settlement/proto/relayer/v1/relayer
 import { OperationalError } from '@settlement/kernel/errors';
 import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import type { PlannedTransaction, RecordedIntent } from '../lane/open-work';
+import { TOP_UP_PREFIX } from '../lane/top-ups';
 import type { IntentRow } from './work-projection';
 
 interface IntentColumns {
@@ -16,6 +17,7 @@ export interface WorkSnapshot {
   /** Partition to the position up to which the rest holds; absent is 0. */
   readonly positions: ReadonlyMap<number, bigint>;
   readonly intents: readonly RecordedIntent[];
+  readonly topUps: readonly RecordedIntent[];
   readonly closedEarly: readonly string[];
   readonly transactions: readonly PlannedTransaction[];
   readonly nextNonces: readonly { readonly chainId: string; readonly keyAddress: string; readonly nextNonce: bigint }[];
@@ -36,6 +38,11 @@ export class WorkState {
         `SELECT intent_id, request, accepted_at_ns::text, traceparent FROM relayer.intent
           WHERE state = 2 AND request IS NOT NULL ORDER BY accepted_at_ns, intent_id`,
       );
+      const topUps = await client.query<IntentColumns>(
+        `SELECT intent_id, request, accepted_at_ns::text, traceparent FROM relayer.intent
+          WHERE intent_id >= $1 AND intent_id < $2 AND request IS NOT NULL AND accepted_at_ns > (extract(epoch FROM now()) - 86400)::bigint * 1000000000 ORDER BY accepted_at_ns`,
+        [TOP_UP_PREFIX, `${TOP_UP_PREFIX}~`],
+      );
       const closedEarly = await client.query<{ intent_id: string }>('SELECT intent_id FROM relayer.intent WHERE request IS NULL AND state <> 2');
       const transactions = await client.query<{ transaction_id: string; stream_id: string; chain_id: string; key_address: string; nonce: string; intent_ids: string[] }>(
         'SELECT transaction_id, stream_id, chain_id, key_address, nonce::text, intent_ids FROM relayer.transaction WHERE open ORDER BY nonce',
@@ -47,6 +54,7 @@ export class WorkState {
       return {
         positions: new Map(positions.rows.map((row) => [row.partition, BigInt(row.position)])),
         intents: intents.rows.map(recordedOf),
+        topUps: topUps.rows.map(recordedOf),
         closedEarly: closedEarly.rows.map((row) => row.intent_id),
         transactions: transactions.rows.map((row) => ({
           transactionId: row.transaction_id,

@@ -18,6 +18,8 @@ const BROADCAST_MAX = 4;
 /** Signed bytes: made once, on record before they are sent, sent until the chain has spoken, outbid when it does not take them. */
 export class Attempts {
   readonly tracking = new AttemptTracking();
+  /** The node says that the chain has used their nonce: by an attempt of ours or by foreign bytes, which the watcher finds out. */
+  readonly nonceUsed = new Set<string>();
 
   constructor(
     private readonly parts: LaneParts,
@@ -68,7 +70,7 @@ export class Attempts {
 
   /** The latest bytes of each, in the order of their nonces; the same any number of times. */
   async broadcast(transactions: readonly OpenTransaction[]): Promise<void> {
-    const { book, broadcaster, crash, clock, metrics } = this.parts;
+    const { book, broadcaster, crash } = this.parts;
     const ready = transactions.flatMap(({ transactionId }) => {
       const lifecycle = book.get(transactionId)?.lifecycle;
       if (lifecycle?.phase !== 'signed') return [];
@@ -88,6 +90,12 @@ export class Attempts {
       }
     }
     crash.reached('after-broadcast');
+    this.report();
+  }
+
+  /** Unknown outcomes and their age, for those who watch. */
+  report(): void {
+    const { book, clock, metrics } = this.parts;
     const unknown = this.tracking.unknown(clock.monotonicMs());
     metrics.unknown(book.chainId, book.keyAddress, unknown.count, unknown.oldestAgeMs);
   }
@@ -103,8 +111,11 @@ export class Attempts {
     const unsigned = open.filter(({ lifecycle }) => lifecycle.phase === 'signed' && lifecycle.attempts.some((it) => it.signature === undefined));
     if (unsigned.length > 0) await this.#signAndSend(unsigned);
     if (head === undefined) return;
-    const candidates = open.filter((it) => !unsigned.includes(it) && this.#isDue(it, head.number));
+    this.report();
+    // Nothing outbids what is mined.
+    const candidates = open.filter((it) => !unsigned.includes(it) && !this.nonceUsed.has(it.transactionId) && this.#isDue(it, head.number));
     if (candidates.length === 0) return;
+    this.fees.outdated();
     const observation = await this.fees.observation();
     const planned: TransactionRecord[] = [];
     for (const transaction of candidates) {
@@ -221,10 +232,12 @@ export class Attempts {
     switch (outcome.outcome) {
       case 'accepted':
       case 'already-known':
+        this.nonceUsed.delete(transactionId);
         logger.info(line, 'transaction broadcast');
         break;
       case 'nonce-used':
         // These bytes, or another attempt's, may be mined already; the watcher finds the receipt, or finds that there is none.
+        this.nonceUsed.add(transactionId);
         logger.warn(line, 'nonce is used on the chain: looking for the receipt');
         break;
       case 'refused':

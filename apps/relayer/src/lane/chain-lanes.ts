@@ -23,8 +23,10 @@ export interface ChainLanes {
   readonly chain: ChainConfig;
   readonly reader: ChainReader;
   readonly queue: IntentQueue;
-  /** Every lane of the chain, whoever holds it. */
+  /** Every lane of the chain that executes intents of others, whoever holds it. */
   readonly laneIds: readonly string[];
+  /** The treasury's lane, where there is one. */
+  readonly treasuryIds: readonly string[];
   /** Those that run here. */
   lanes(): readonly LaneRunner[];
 }

@@ -21,6 +21,8 @@ export const ITSELF = 'relayer';
  */
 export class LaneGuard {
   #pardoned: string | undefined;
+  /** In force, and not known to be on record: others would not see it, nor the next owner. */
+  #unrecorded: Quarantine | undefined;
   /** Distinguishes this owner's commands; the fencing token distinguishes it from others'. */
   #commands = 0;
 
@@ -40,6 +42,7 @@ export class LaneGuard {
     const { reader, signer, book } = this.parts;
     const { memory } = this;
     this.#measure();
+    await this.#recordQuarantine();
     if (this.#pardoned !== undefined) await this.#reinstate();
     const balanceWei = await reader.balanceWei(signer.address);
     const chainCount = await reader.transactionCount(signer.address);
@@ -63,14 +66,22 @@ export class LaneGuard {
   }
 
   async #begin(quarantine: Quarantine): Promise<void> {
-    const { book, clock, logger } = this.parts;
+    const { book, logger } = this.parts;
     // In memory first: nothing is planned while the record is on its way.
     this.memory.quarantine = quarantine;
     this.#measure();
     const { reason, detail } = quarantine;
     logger.error({ lane: book.laneId, reason: quarantineReasonToJSON(reason), detail }, 'lane quarantined: it plans nothing new');
+    this.#unrecorded = quarantine;
+    await this.#recordQuarantine();
+  }
+
+  async #recordQuarantine(): Promise<void> {
+    const { book, clock } = this.parts;
+    if (this.#unrecorded === undefined) return;
     const { fencingToken } = fenceOf(this.parts);
-    await this.#record({ type: 'LaneQuarantined', chainId: book.chainId, keyAddress: book.keyAddress, reason, detail, fencingToken, quarantinedAtNs: clock.nowNs() });
+    await this.#record({ type: 'LaneQuarantined', chainId: book.chainId, keyAddress: book.keyAddress, ...this.#unrecorded, fencingToken, quarantinedAtNs: clock.nowNs() });
+    this.#unrecorded = undefined;
   }
 
   async #end(why: string): Promise<void> {

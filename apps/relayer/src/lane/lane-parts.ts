@@ -19,6 +19,7 @@ import type { LaneBook } from './lane-book';
 import type { PackLimits } from './pack.policy';
 import type { GuardSettings } from './lane-guard';
 import type { Quarantine } from './quarantine.policy';
+import type { TopUps } from './top-ups';
 import type { ReplacementLimits } from './replacement.policy';
 
 export interface LaneSettings {
@@ -81,6 +82,8 @@ export interface LaneParts {
   readonly instance: string;
   /** Which of what waits is this lane's to take; everything when it is absent. */
   readonly share?: LaneShare | undefined;
+  /** The lane of the treasury's key: it gives the other keys of its chain gas money, and executes nothing else. */
+  readonly topUps?: TopUps | undefined;
   /** The quarantine that the log has for this lane, known once the lane is restored. */
   readonly standing?: (() => Quarantine | undefined) | undefined;
 }

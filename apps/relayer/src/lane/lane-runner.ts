@@ -120,7 +120,11 @@ export class LaneRunner {
   /** The lane's standing. Waits for its own time, or for a person who reinstates the lane. */
   async #lookAfter(): Promise<void> {
     const guardian = this.#guardian;
-    if (guardian !== undefined) await this.#guard(() => guardian.step(), () => this.#called.promise);
+    const { topUps } = this.#parts;
+    await Promise.all([
+      guardian === undefined ? undefined : this.#guard(() => guardian.step(), () => this.#called.promise),
+      topUps === undefined ? undefined : this.#guard(() => topUps.step(this.#parts, this.#memory)),
+    ]);
   }
 
   /** A person has ended the quarantine, or wants a halted lane to try again. */

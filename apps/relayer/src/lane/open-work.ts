@@ -7,6 +7,7 @@ import { transactionStreamOf } from '../transaction/transaction.decider';
 import type { IntentQueue } from './intent-queue';
 import { ITSELF } from './lane-guard';
 import type { Quarantine } from './quarantine.policy';
+import { DAY_NS, type PastTopUp } from './top-up.policy';
 
 /** An intent's acceptance, as recorded. */
 export interface RecordedIntent {
@@ -65,6 +66,7 @@ export class OpenWork {
   readonly #intents = new Map<string, OpenIntent>();
   readonly #transactions = new Map<string, Progress>();
   readonly #nextNonces = new Map<string, bigint>();
+  readonly #topUps = new Map<string, { readonly intentId: string; readonly chainId: string; readonly to: string; readonly amountWei: bigint; readonly acceptedAtNs: bigint }>();
   readonly #standings = new Map<string, Quarantine>();
   readonly #ended = new Map<string, IntentStatus>();
   readonly #listeners = new Set<() => void>();
@@ -75,12 +77,15 @@ export class OpenWork {
   restore(snapshot: {
     readonly intents: readonly RecordedIntent[];
     readonly closedEarly: readonly string[];
+    /** Top-ups of the last day, whether or not they have ended. */
+    readonly topUps?: readonly RecordedIntent[];
     readonly transactions: readonly PlannedTransaction[];
     readonly nextNonces: readonly { readonly chainId: string; readonly keyAddress: string; readonly nextNonce: bigint }[];
   }): void {
     for (const { chainId, keyAddress, nextNonce } of snapshot.nextNonces) this.#nextNonces.set(`${chainId}-${keyAddress}`, nextNonce);
     for (const intentId of snapshot.closedEarly) this.#entry(intentId).closed = true;
     for (const transaction of snapshot.transactions) this.#hold(transaction);
+    for (const recorded of snapshot.topUps ?? []) this.#rememberTopUp(recorded);
     for (const recorded of snapshot.intents) {
       this.#entry(recorded.request.intentId).accepted = this.options.typed(recorded);
       this.#settle(recorded.request.intentId);
@@ -132,6 +137,18 @@ export class OpenWork {
 
   #unmined(chainId: string, keyAddress: string): readonly Progress[] {
     return [...this.#transactions.values()].filter((it) => it.block === undefined && it.transaction.chainId === chainId && it.transaction.keyAddress === keyAddress);
+  }
+
+  /** Gas money given on a chain within the last day, and what is still on its way. */
+  topUps(chainId: string): readonly PastTopUp[] {
+    return [...this.#topUps.values()].filter((it) => it.chainId === chainId).map((it) => ({ ...it, open: this.#intents.has(it.intentId) }));
+  }
+
+  #rememberTopUp({ request, acceptedAtNs }: RecordedIntent): void {
+    if (request.kind?.$case !== 'topUp') return;
+    const { to, amountWei } = request.kind.value;
+    this.#topUps.set(request.intentId, { intentId: request.intentId, chainId: request.chainId, to, amountWei: BigInt(amountWei), acceptedAtNs });
+    for (const [intentId, it] of this.#topUps) if (it.acceptedAtNs < acceptedAtNs - DAY_NS && !this.#intents.has(intentId)) this.#topUps.delete(intentId);
   }
 
   /** The quarantine that a lane is in. */
@@ -218,6 +235,7 @@ export class OpenWork {
 
   #accept(recorded: RecordedIntent): void {
     const { intentId } = recorded.request;
+    this.#rememberTopUp(recorded);
     const intent = this.#entry(intentId);
     if (intent.closed) {
       this.#intents.delete(intentId);

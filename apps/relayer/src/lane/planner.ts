@@ -58,8 +58,9 @@ export class Planner {
       return 0;
     }
     const nowNs = clock.nowNs();
-    const all = queue.waiting();
-    metrics.waiting(book.chainId, all.length, ageS(all, nowNs));
+    const isTreasury = this.parts.topUps !== undefined;
+    const all = queue.waiting().filter(({ intent }) => (intent.call.kind === 'topUp') === isTreasury);
+    if (!isTreasury) metrics.waiting(book.chainId, all.length, ageS(all, nowNs));
     metrics.lane(book.chainId, book.keyAddress, book.inFlight(), book.nextNonce ?? 0n);
     const cancelled = all.filter(({ intent }) => this.memory.cancelRequests.has(intent.intentId));
     if (cancelled.length > 0) {

@@ -52,7 +52,7 @@ export class Watcher {
     const nowMs = clock.monotonicMs();
     const late = book.open().filter((it) => it.lifecycle.phase === 'signed' && nowMs - (it.broadcastAtMs ?? 0) > settings.rebroadcastMs);
     if (late.length > 0) await this.attempts.broadcast(late);
-    const suspects = book.open().filter((it) => this.memory.suspects.has(it.transactionId));
+    const suspects = book.open().filter((it) => this.memory.suspects.has(it.transactionId) || (news && this.attempts.nonceUsed.has(it.transactionId)));
     if (late.length + suspects.length > 0) await this.#suspectForeign([...late, ...suspects], head);
     return settings.pollMs;
   }
@@ -99,6 +99,7 @@ export class Watcher {
       metrics.included(book.chainId, nowMs - (transaction.broadcastAtMs ?? nowMs));
       logger.info({ transactionId: transaction.transactionId, transactionHash: receipt.transactionHash, blockNumber: receipt.blockNumber.toString(), status: receipt.status }, 'transaction included');
     }
+    this.attempts.report();
     // A slot is free.
     this.memory.wake();
   }
