@@ -27,6 +27,7 @@ export type SettlementDecision = (state: SettlementState) => SettlementCommand |
 /** The streams of settlements: read, decided on, appended many in one transaction. */
 export class SettlementLog {
   private readonly facts: Counter;
+  private readonly asked: { readonly settlementId: SettlementId; resolve(read: ReadSettlement): void; reject(error: unknown): void }[] = [];
 
   constructor(
     private readonly store: EventStore,
@@ -43,8 +44,22 @@ export class SettlementLog {
     return settlementIds.map((settlementId) => readOf(settlementId, streams.get(settlementStream(settlementId)) ?? []));
   }
 
-  async readOne(settlementId: SettlementId): Promise<ReadSettlement> {
-    return readOf(settlementId, await this.store.readStream(settlementStream(settlementId)));
+  /** One of those that are asked for in the same turn of the event loop, which share a query. */
+  readOne(settlementId: SettlementId): Promise<ReadSettlement> {
+    return new Promise((resolve, reject) => {
+      this.asked.push({ settlementId, resolve, reject });
+      if (this.asked.length === 1) setImmediate(() => void this.answer(this.asked.splice(0)));
+    });
+  }
+
+  private async answer(asked: typeof this.asked): Promise<void> {
+    try {
+      const reads = await this.read([...new Set(asked.map(({ settlementId }) => settlementId))]);
+      const byId = new Map(reads.map((read) => [read.settlementId, read]));
+      for (const { settlementId, resolve } of asked) resolve(byId.get(settlementId) ?? readOf(settlementId, []));
+    } catch (error) {
+      for (const { reject } of asked) reject(error);
+    }
   }
 
   /**
