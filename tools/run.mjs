@@ -18,6 +18,7 @@ const programs = {
   events: 'libs/event-store/src/cli/events.ts',
   feed: 'libs/feed/src/cli/feed.ts',
   lanes: 'apps/relayer/src/cli/lanes.ts',
+  sponsor: 'apps/paymaster/src/cli/sponsor.ts',
   simulate: 'apps/relayer/simulation/run.ts',
   bench: 'tools/bench.ts',
   test: 'tools/test.ts',

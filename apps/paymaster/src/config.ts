@@ -4,16 +4,16 @@ import { serviceVariables } from '@settlement/config/service-config';
 import type { SponsorId } from '@settlement/kernel/ids';
 import type { Wei } from '@settlement/kernel/money';
 import { InvalidInput } from '@settlement/kernel/errors';
-import { SponsorPolicy } from '@settlement/proto/paymaster/v1/paymaster';
 import { z } from 'zod';
+import { policyJson } from './policy/policy-json';
 
 const sponsorId = z.string().regex(/^[A-Za-z0-9_.:-]{1,128}$/).transform((text) => text as SponsorId);
 
 const sponsor = z.strictObject({
   id: sponsorId,
   budgetWei: weiVariable.transform((amount) => amount as Wei),
-  /** As `SetPolicy` takes it, in protobuf's JSON; checked in full when it is set. */
-  policy: z.record(z.string(), z.unknown()).transform((policy) => SponsorPolicy.fromJSON(policy)).optional(),
+  /** Set at start where none was ever set. */
+  policy: policyJson.optional(),
 });
 
 const apiKey = z.strictObject({
