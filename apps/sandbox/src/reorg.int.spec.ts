@@ -32,6 +32,7 @@ describe('a chain that takes blocks back, under the whole system', () => {
   const folder = mkdtempSync(join(tmpdir(), 'settlement-reorg-'));
   const messages: Message[] = [];
   const payer = payerOf(5, 'reorg');
+  const deep = payerOf(5, 'deep');
   const storm = Array.from({ length: 24 }, (_, i) => payerOf(5, `storm/${i}`));
   let system: System;
   let receiver: Server;
@@ -64,7 +65,7 @@ describe('a chain that takes blocks back, under the whole system', () => {
       },
     });
     rpc = jsonRpc(system.anvil.rpcUrl);
-    await system.deployment.mintMany([payer, ...storm].map(({ address }) => ({ to: address, units: 10_000_000n })));
+    await system.deployment.mintMany([payer, ...storm, deep].map(({ address }) => ({ to: address, units: 10_000_000n })));
     // From here on there is a block when the test says so.
     await rpc.call('evm_setIntervalMining', [0]);
     await rpc.call('evm_setAutomine', [false]);
@@ -234,4 +235,24 @@ describe('a chain that takes blocks back, under the whole system', () => {
     expect(await ledgerView(system)).toMatchObject({ sumOfPostings: '0', merchantPayable: '0', vaultBalanceOnLedger: '0', breaks: 0 });
     expect(told('payment.disputed')).toEqual([]);
   }, 180_000);
+
+  it('says so, loudly and to everybody, when the chain takes back what was final, and pays that merchant no more', async () => {
+    const id = await pay(deep, 'deep');
+    await mineNext();
+    await reaches(id, 'confirmed');
+    const deadline = systemClock.monotonicMs() + 30_000;
+    while ((await payment(id))['status'] !== 'paid_out' && systemClock.monotonicMs() < deadline) {
+      await mine(1);
+      await systemClock.sleep(100);
+    }
+    const { blockNumber } = (await payment(id))['confirmation'] as { blockNumber: number };
+    // The collection and the payout, each as final as this chain gets.
+    await rpc.call('anvil_reorg', [Number(await rpc.call('eth_blockNumber', [])) - blockNumber + 1, []]);
+    await expect.poll(async () => ((await payment(id))['dispute'] as { code: string } | null)?.code, { timeout: 30_000, interval: 100 }).toBe('FINALITY_VIOLATED');
+    expect((await payment(id))['status']).toBe('paid_out');
+    await expect.poll(() => told('payment.disputed').map(({ data }) => data['id']), { timeout: 30_000, interval: 50 }).toEqual([id]);
+    expect(await api.submit('POST', '/v1/refunds', { payment: id, reason: 'too late' }, 'refund-disputed')).toMatchObject({ status: 409, body: { code: 'PAYMENT_DISPUTED' } });
+    await expect.poll(async () => ((await api.request('GET', '/v1/balance')).body['balances'] as { payoutHold: string | null }[])[0]?.payoutHold, { timeout: 30_000, interval: 50 }).toBe('FINALITY_VIOLATED');
+    await expect.poll(async () => (await batches())[0]?.reason, { timeout: 30_000, interval: 50 }).toBe('FINALITY_VIOLATED');
+  }, 120_000);
 });
