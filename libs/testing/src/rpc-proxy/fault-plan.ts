@@ -15,6 +15,7 @@ import {
   OtherChain,
   SilenceAfterBroadcast,
   StaleHead,
+  SwallowsBroadcasts,
   TooManyRequests,
   type Fault,
 } from './faults';
@@ -57,6 +58,7 @@ const LIES: readonly ((prng: Prng) => Fault)[] = [
   () => new MissingReceipts(),
   () => new LyingReceipts(),
   () => new LyingSimulations(),
+  (prng) => new SwallowsBroadcasts(prng.pick([undefined, 'already known', 'nonce too low', 'computer says no'])),
   () => new OtherBlocks(),
   () => new OtherChain(),
 ];

@@ -271,6 +271,28 @@ export class OneItemWithoutAnswer implements Fault {
   }
 }
 
+/** Keeps broadcasts from the node and answers them itself: with an error's text, or as if all were well. */
+export class SwallowsBroadcasts implements Fault {
+  readonly name: string;
+  readonly lies = true;
+  readonly concerns = broadcasts;
+
+  constructor(readonly message?: string) {
+    this.name = `swallows broadcasts and says ${message === undefined ? 'that it took them' : `"${message}"`}`;
+  }
+
+  async handle(exchange: Exchange): Promise<void> {
+    const others = exchange.items.filter(({ method }) => method !== BROADCAST);
+    const replies = new Map((others.length === 0 ? [] : await exchange.forward(others)).map((reply) => [reply.id, reply]));
+    exchange.answer(
+      exchange.items.map(({ id }): RpcReply => {
+        const own: RpcReply = this.message === undefined ? { jsonrpc: '2.0', id, result: `0x${'ab'.repeat(32)}` } : { jsonrpc: '2.0', id, error: { code: -32_000, message: this.message } };
+        return replies.get(id) ?? own;
+      }),
+    );
+  }
+}
+
 /** A node that does not offer some method, as many do not. */
 export class LacksMethod implements Fault {
   readonly name: string;

@@ -115,6 +115,14 @@ describe('a proxy that misbehaves', () => {
     expect(lie.blockHash).not.toBe(RECEIPT.blockHash);
   });
 
+  it('swallows broadcasts', async () => {
+    proxy.set(new faults.SwallowsBroadcasts());
+    expect(await asked('eth_sendRawTransaction', ['0x02'])).toMatch(/^0x/);
+    proxy.set(new faults.SwallowsBroadcasts('nonce too low'));
+    expect(await (await post(SEND)).json()).toMatchObject({ error: { code: -32_000, message: 'nonce too low' } });
+    expect(seen).toEqual([]);
+  });
+
   it('lies about simulations', async () => {
     proxy.set(new faults.LyingSimulations());
     expect(await asked('eth_simulateV1', [{}, 'latest'])).toMatchObject([{ calls: [{ status: '0x0', logs: [] }] }]);
