@@ -5,11 +5,16 @@ import { feesFor, type FeeLimits, type FeeObservation, type Fees } from './fee.p
 /** Fees change by an eighth a block at most. Milliseconds. */
 const FEE_AGE_MS_MAX = 1_000;
 
-/** What the chain's fees are now; asked at most once a second. */
+/** What the chain's fees are now; asked when somebody wants to know, and anew after a block or a second. */
 export class LaneFees {
   #known: { readonly observation: FeeObservation; readonly atMs: number } | undefined;
 
   constructor(private readonly parts: { readonly reader: ChainReader; readonly clock: Clock; readonly settings: { readonly fees: FeeLimits } }) {}
+
+  /** A block came: its fees are others. */
+  outdated(): void {
+    this.#known = undefined;
+  }
 
   async observation(): Promise<FeeObservation> {
     const { reader, clock } = this.parts;

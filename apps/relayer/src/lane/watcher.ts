@@ -53,7 +53,7 @@ export class Watcher {
     const late = book.open().filter((it) => it.lifecycle.phase === 'signed' && nowMs - (it.broadcastAtMs ?? 0) > settings.rebroadcastMs);
     if (late.length > 0) await this.attempts.broadcast(late);
     const suspects = book.open().filter((it) => this.memory.suspects.has(it.transactionId) || (news && this.attempts.nonceUsed.has(it.transactionId)));
-    if (late.length + suspects.length > 0) await this.#suspectForeign([...late, ...suspects], head);
+    if (late.length + suspects.length > 0) await this.#suspectForeign([...new Set([...late, ...suspects])], head);
     return settings.pollMs;
   }
 
@@ -180,6 +180,8 @@ export class Watcher {
     applyRecords(book, gone, await log.append(fenceOf(this.parts), appends));
     // Crash here: signed again, as far as the log knows; the restart sends the bytes.
     crash.reached('after-reorg');
+    // They wait anew: what a reorg has taken back was not slow.
+    for (const { transaction } of gone) this.attempts.tracking.forget(transaction.transactionId);
     await this.attempts.broadcast(gone.map(({ transaction }) => transaction));
   }
 
