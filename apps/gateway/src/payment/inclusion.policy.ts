@@ -1,7 +1,10 @@
 import type { IntentId } from '@settlement/kernel/ids';
 import type { UnixNs } from '@settlement/kernel/time';
-import type { PaymentTerms } from './payment.decider';
 import type { PaymentEvent } from './payment.events';
+
+type Confirmed = Extract<PaymentEvent, { type: 'PaymentConfirmed' }>;
+/** Of the payment's terms, what its facts about blocks repeat. */
+type Terms = Pick<Confirmed, 'paymentId' | 'merchantId' | 'merchantKey' | 'chainId' | 'amount'>;
 
 /** Where the relayer's log says something of one of its transactions. */
 export interface RelayerWord {
@@ -35,8 +38,8 @@ export function hearing(heard: Heard | undefined, word: RelayerWord): Heard {
  * confirmation is taken back first. Whoever follows therefore sees Confirmed and Reorged alternate, always.
  */
 export function inclusionEvents(
-  terms: PaymentTerms,
-  payer: Extract<PaymentEvent, { type: 'PaymentConfirmed' }>['payerAddress'],
+  terms: Terms,
+  payer: Confirmed['payerAddress'],
   now: { readonly inclusion: Inclusion | undefined; readonly heard: Heard | undefined },
   inclusion: Inclusion,
   nowNs: UnixNs,
@@ -48,13 +51,13 @@ export function inclusionEvents(
 }
 
 /** What takes the current confirmation back: a word about the same transaction that is newer. Nothing when there is none to take. */
-export function reorgEvents(terms: PaymentTerms, current: Inclusion | undefined, word: RelayerWord, nowNs: UnixNs): readonly PaymentEvent[] {
+export function reorgEvents(terms: Terms, current: Inclusion | undefined, word: RelayerWord, nowNs: UnixNs): readonly PaymentEvent[] {
   if (current === undefined || current.transactionId !== word.transactionId || word.version <= current.version) return [];
   return [reorged(terms, current, word, nowNs)];
 }
 
 /** The compensation of a confirmation, by the word that ends it. */
-export function reorged(terms: PaymentTerms, { transactionHash, blockNumber, blockHash }: Inclusion, { transactionId, version }: RelayerWord, nowNs: UnixNs): PaymentEvent {
+export function reorged(terms: Terms, { transactionHash, blockNumber, blockHash }: Inclusion, { transactionId, version }: RelayerWord, nowNs: UnixNs): PaymentEvent {
   const { paymentId, merchantId, merchantKey, chainId, amount } = terms;
   return { type: 'PaymentReorged', paymentId, merchantId, merchantKey, chainId, amount, transactionHash, blockNumber, blockHash, transactionId, version, reorgedAtNs: nowNs };
 }
