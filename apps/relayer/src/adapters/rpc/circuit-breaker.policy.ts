@@ -50,13 +50,10 @@ export function tripped(breaker: Breaker, reason: Trip, why: string, nowMs: numb
   return { state: 'open', reason, why, sinceMs: nowMs, untilMs: nowMs + pauseMs, trips };
 }
 
-/** Who asked for the pause, or has earned it, gets it in full. */
-const KEEPS_ITS_PAUSE: ReadonlySet<Trip> = new Set(['rate-limited', 'lying', 'wrong-chain']);
-
-/** Due for a probe: half-open, once. `needed`: there is no quorum without it, so one that merely failed is tried each second. */
+/** Due for a probe: half-open, once. `needed`: there is no quorum without it, so unless it asked for the pause it is examined each second. */
 export function probing(breaker: Breaker, nowMs: number, needed = false): Breaker {
   if (breaker.state !== 'open') return breaker;
-  const dueMs = needed && !KEEPS_ITS_PAUSE.has(breaker.reason) ? Math.min(breaker.untilMs, breaker.sinceMs + PAUSE_MS) : breaker.untilMs;
+  const dueMs = needed && breaker.reason !== 'rate-limited' ? Math.min(breaker.untilMs, breaker.sinceMs + PAUSE_MS) : breaker.untilMs;
   return nowMs >= dueMs ? { state: 'half-open', reason: breaker.reason, why: breaker.why, trips: breaker.trips } : breaker;
 }
 

@@ -6,7 +6,7 @@ import type { HealthState } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
 import type { FeeObservation } from '../../lane/fee.policy';
 import type { BroadcastOutcome, Broadcaster } from '../../ports/broadcaster';
-import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog, Simulation, SimulationOptions } from '../../ports/chain-reader';
+import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog, SentCall, Simulation, SimulationOptions } from '../../ports/chain-reader';
 import type { DisagreementSubject, EndpointMetrics } from '../../ports/endpoint-metrics';
 import { agreedHead, agreedHeight, agreedReceipt, agreedValue, headKey, middleFees, receiptKey, simulationKey, type ReceiptVote } from './agreement.policy';
 import { BroadcastRoute } from './broadcast-route';
@@ -183,6 +183,12 @@ export class EndpointSet implements ChainReader, Broadcaster {
       },
       (vote, agreed) => this.#auditReceipts(vote, agreed),
     );
+  }
+
+  async sentCalls(hashes: readonly string[]): Promise<ReadonlyMap<string, SentCall>> {
+    if (hashes.length === 0) return new Map();
+    const key = (sent: ReadonlyMap<string, SentCall>): string => hashes.map((hash) => `${sent.get(hash)?.to ?? '-'} ${sent.get(hash)?.data ?? '-'}`).join(',');
+    return this.#agree('receipt', (chain) => chain.sentCalls(hashes), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, key));
   }
 
   async fees(): Promise<FeeObservation> {

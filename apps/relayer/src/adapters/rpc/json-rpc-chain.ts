@@ -3,7 +3,7 @@ import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { FeeObservation } from '../../lane/fee.policy';
 import type { BroadcastOutcome, Broadcaster } from '../../ports/broadcaster';
-import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, Simulation, SimulationOptions } from '../../ports/chain-reader';
+import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, SentCall, Simulation, SimulationOptions } from '../../ports/chain-reader';
 import type { ReceiptVote } from './agreement.policy';
 import { classify, type NodeAnswer } from './answer-classification.policy';
 import { JsonRpcSimulator } from './json-rpc-simulator';
@@ -70,6 +70,17 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
   async receipts(hashes: readonly string[]): Promise<ReadonlyMap<string, Receipt | undefined>> {
     const answers = await this.#many(hashes.map((hash) => ({ method: 'eth_getTransactionReceipt', params: [hash] })));
     return receiptsOf(hashes, answers);
+  }
+
+  async sentCalls(hashes: readonly string[]): Promise<ReadonlyMap<string, SentCall>> {
+    const answers = await this.#many(hashes.map((hash) => ({ method: 'eth_getTransactionByHash', params: [hash] })));
+    return new Map(
+      hashes.flatMap((hash, i): [string, SentCall][] => {
+        if (answers[i] === null) return [];
+        const { to, input } = record('eth_getTransactionByHash', answers[i]);
+        return [[hash, { to: to === null ? '' : text('to', to).toLowerCase(), data: text('input', input).toLowerCase() }]];
+      }),
+    );
   }
 
   async fees(): Promise<FeeObservation> {
