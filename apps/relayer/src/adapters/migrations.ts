@@ -98,4 +98,17 @@ CREATE TABLE relayer.cancel_request (
 );
 `,
   },
+  {
+    version: 4,
+    name: 'relayer-claim-doubts',
+    sql: `
+-- Claims whose transaction stands in another database, between the two commits. Empty when there is one database.
+CREATE TABLE relayer.claim_doubt (
+  lane_id        text NOT NULL COLLATE "C",
+  transaction_id text NOT NULL COLLATE "C",
+  intent_id      text NOT NULL COLLATE "C",
+  PRIMARY KEY (lane_id, transaction_id, intent_id)
+);
+`,
+  },
 ];

@@ -5,6 +5,7 @@ import type { LaneLeases, Lease, LeaseRow } from '../ports/lane-leases';
 import type { Replicas } from '../ports/replicas';
 import { relayerCodec } from '../relayer.codec';
 import type { LaneEvent } from '../relayer.events';
+import { settleDoubts } from './intent-claims';
 import { databaseOf, laneStreamOf, nameOf, partsOfLaneId, type LaneDatabases } from './lane-databases';
 
 export interface PostgresLaneLeasesOptions {
@@ -47,6 +48,7 @@ export class PostgresLaneLeases implements LaneLeases, Replicas {
     for (const database of databases) {
       if (nameOf(database) !== home) await this.#transact(nameOf(database), (tx) => raiseFence(tx, laneId, fencingToken));
     }
+    await settleDoubts(this.options.store, databases, laneId);
     return { laneId, fencingToken, validUntilMs: askedMs + leaseMs };
   }
 

@@ -2,6 +2,7 @@ import type { RecordedEvent } from '@settlement/event-store/event';
 import type { Append, AppendResult, EventStore, Transaction } from '@settlement/event-store/port';
 import { InvariantViolated } from '@settlement/kernel/errors';
 import { FenceLost, LaneLost, type Fence, type LaneLog, type PlanOutcome, type PlanRecord } from '../ports/lane-log';
+import { claim, claimsByDatabase, forgetDoubt, GIVEN_UP, noteDoubt, unclaim } from './intent-claims';
 import { databaseOf, type LaneDatabases } from './lane-databases';
 import { untilRecorded, type PatienceOptions } from './until-recorded';
 
@@ -12,9 +13,6 @@ export interface PostgresLaneLogOptions extends PatienceOptions {
   readonly leaseMs: number;
 }
 
-/** Who holds the claim of an intent that ended without a transaction. */
-const GIVEN_UP = 'given-up';
-
 /** A lane's records in the event store, with its fence and the claims that guard I2 in the same transactions. */
 export class PostgresLaneLog implements LaneLog {
   constructor(private readonly options: PostgresLaneLogOptions) {}
@@ -23,21 +21,57 @@ export class PostgresLaneLog implements LaneLog {
     let recorded = 0;
     // In the order of nonces: what stands in one database shares a commit.
     for (const group of this.#runs(plans)) {
-      const claimed = await this.#transact(fence, group.database, async (tx) => {
-        const others = await claim(tx, group.items.flatMap(({ intentIds, transactionId }) => intentIds.map((intentId) => ({ intentId, holder: transactionId }))));
-        if (others.length === 0) {
-          refuseConflicts(await tx.append(group.items.map(({ append }) => append)));
-          return [];
-        }
-        throw new Claimed(others);
-      }).catch((error: unknown) => {
-        if (error instanceof Claimed) return error.intentIds;
-        throw error;
-      });
+      const claimed = await this.#planIn(fence, group.database, group.items);
       if (claimed.length > 0) return { recorded, claimed };
       recorded += group.items.length;
     }
     return { recorded, claimed: [] };
+  }
+
+  /** Answers the intents that others hold; then nothing of the group stands. */
+  async #planIn(fence: Fence, database: number, plans: readonly PlanRecord[]): Promise<readonly string[]> {
+    const { store, databases } = this.options;
+    const claims = plans.flatMap(({ intentIds, transactionId }) => intentIds.map((intentId) => ({ intentId, holder: transactionId })));
+    const byDatabase = claimsByDatabase(store, databases, claims);
+    const elsewhere = [...byDatabase].filter(([home]) => home !== database);
+    const noted: typeof elsewhere = [];
+    let others: readonly string[] = [];
+    for (const [home, group] of elsewhere) {
+      others = await this.#orClaimed(fence, home, async (tx) => {
+        await noteDoubt(tx, fence.laneId, group);
+        return claim(tx, group);
+      });
+      if (others.length > 0) break;
+      noted.push([home, group]);
+    }
+    if (others.length === 0) {
+      others = await this.#orClaimed(fence, database, async (tx) => {
+        const held = await claim(tx, byDatabase.get(database) ?? []);
+        if (held.length === 0) refuseConflicts(await tx.append(plans.map(({ append }) => append)));
+        return held;
+      });
+    }
+    for (const [home, group] of noted) {
+      await this.#transact(fence, home, async (tx) => {
+        if (others.length > 0) await unclaim(tx, group);
+        await forgetDoubt(tx, fence.laneId, group);
+      });
+    }
+    return others;
+  }
+
+  /** A claim that others hold rolls everything of the transaction back. */
+  async #orClaimed(fence: Fence, database: number, work: (tx: Transaction) => Promise<readonly string[]>): Promise<readonly string[]> {
+    try {
+      return await this.#transact(fence, database, async (tx) => {
+        const others = await work(tx);
+        if (others.length > 0) throw new Claimed(others);
+        return others;
+      });
+    } catch (error) {
+      if (error instanceof Claimed) return error.intentIds;
+      throw error;
+    }
   }
 
   async append(fence: Fence, appends: readonly Append[]): Promise<readonly AppendResult[]> {
@@ -66,12 +100,23 @@ export class PostgresLaneLog implements LaneLog {
     return held;
   }
 
-  giveBack(fence: Fence, append: Append, transactionId: string, intentIds: readonly string[]): Promise<AppendResult> {
-    return this.#transact(fence, this.#databaseOf(append.streamId), async (tx) => {
-      await tx.query('DELETE FROM relayer.intent_claim WHERE transaction_id = $1 AND intent_id = ANY ($2)', [transactionId, intentIds]);
-      const [result] = refuseConflicts(await tx.append([append]));
-      return result ?? unanswered(append);
+  async giveBack(fence: Fence, append: Append, transactionId: string, intentIds: readonly string[]): Promise<AppendResult> {
+    const { store, databases } = this.options;
+    const database = this.#databaseOf(append.streamId);
+    const byDatabase = claimsByDatabase(store, databases, intentIds.map((intentId) => ({ intentId, holder: transactionId })));
+    const elsewhere = [...byDatabase].filter(([home]) => home !== database);
+    for (const [home, group] of elsewhere) await this.#transact(fence, home, (tx) => noteDoubt(tx, fence.laneId, group));
+    const result = await this.#transact(fence, database, async (tx) => {
+      await unclaim(tx, byDatabase.get(database) ?? []);
+      return refuseConflicts(await tx.append([append]))[0] ?? unanswered(append);
     });
+    for (const [home, group] of elsewhere) {
+      await this.#transact(fence, home, async (tx) => {
+        await unclaim(tx, group);
+        await forgetDoubt(tx, fence.laneId, group);
+      });
+    }
+    return result;
   }
 
   readStreams(streamIds: readonly string[]): Promise<ReadonlyMap<string, readonly RecordedEvent[]>> {
@@ -119,20 +164,6 @@ class Claimed extends Error {
   constructor(readonly intentIds: readonly string[]) {
     super('another transaction holds intents of this plan');
   }
-}
-
-/** The durable guard of I2: a second claim of an intent finds the first one's row. Answers the intents that others hold. */
-async function claim(tx: Transaction, claims: readonly { readonly intentId: string; readonly holder: string }[]): Promise<readonly string[]> {
-  // Always in one order: two lanes that want the same intents wait for each other, and never in a circle.
-  const sorted = claims.toSorted((a, b) => (a.intentId < b.intentId ? -1 : 1));
-  const rows = await tx.query<{ intent_id: string }>(
-    `INSERT INTO relayer.intent_claim AS it (intent_id, transaction_id) SELECT * FROM unnest($1::text[], $2::text[])
-     ON CONFLICT (intent_id) DO UPDATE SET transaction_id = excluded.transaction_id WHERE it.transaction_id = excluded.transaction_id
-     RETURNING intent_id`,
-    [sorted.map(({ intentId }) => intentId), sorted.map(({ holder }) => holder)],
-  );
-  const mine = new Set(rows.map((row) => row.intent_id));
-  return sorted.filter(({ intentId }) => !mine.has(intentId)).map(({ intentId }) => intentId);
 }
 
 function refuseConflicts(results: readonly AppendResult[]): readonly AppendResult[] {

@@ -53,7 +53,7 @@ export class Watcher {
     const late = book.open().filter((it) => it.lifecycle.phase === 'signed' && nowMs - (it.broadcastAtMs ?? 0) > settings.rebroadcastMs);
     if (late.length > 0) await this.attempts.broadcast(late);
     const suspects = book.open().filter((it) => this.memory.suspects.has(it.transactionId) || (news && this.attempts.nonceUsed.has(it.transactionId)));
-    if (late.length + suspects.length > 0) await this.#suspectForeign([...new Set([...late, ...suspects])], head);
+    if (late.length + suspects.length > 0) await this.#suspectForeign(new Set([...late, ...suspects].map((it) => it.transactionId)), head);
     return settings.pollMs;
   }
 
@@ -189,9 +189,9 @@ export class Watcher {
    * Sent long ago, no receipt of any attempt, and yet the chain has used the nonce: somebody else signs with this key. Planning
    * stops at once; the intents go back only when the foreign bytes are final, since a reorg may still give the nonce to ours.
    */
-  async #suspectForeign(late: readonly OpenTransaction[], head: ChainHead): Promise<void> {
+  async #suspectForeign(transactionIds: ReadonlySet<string>, head: ChainHead): Promise<void> {
     const { reader, signer, book, logger } = this.parts;
-    const signed = late.flatMap(({ transactionId }) => {
+    const signed = [...transactionIds].flatMap((transactionId) => {
       const transaction = book.get(transactionId);
       return transaction?.lifecycle.phase === 'signed' || (transaction?.lifecycle.phase === 'planned' && this.memory.suspects.has(transactionId)) ? [transaction] : [];
     });
