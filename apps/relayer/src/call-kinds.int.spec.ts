@@ -1,17 +1,20 @@
 import { addressWord } from '@settlement/chain/hex';
+import { exactPermit2ProxyStandInAbi } from '@settlement/contracts/generated/ExactPermit2ProxyStandIn';
 import { fiatTokenV2_2Abi } from '@settlement/contracts/generated/FiatTokenV2_2';
 import type { ChainId, EvmAddress } from '@settlement/kernel/address';
 import type { IntentOutcome } from '@settlement/proto/relayer/v1/events';
 import { IntentReason, IntentState, SubmitOutcome, type IntentStatus, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
+import { deployPermit2, PERMIT2 } from '@settlement/testing/permit2';
 import { Interface, type InterfaceAbi } from 'ethers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { frameOf, newPayer, transfer, userOperation, walletOf } from '../test/call-requests';
+import { frameOf, newPayer, permit2Transfer, transfer, userOperation, walletOf } from '../test/call-requests';
 import { readAll, startRelayer, until, type RunningRelayer } from '../test/in-process';
 import { startWorld, type Payer, type RelayerWorld } from '../test/relayer-world';
 import { contractCalls } from './adapters/contract-calls';
 import { intentOf } from './intent/intent-admission.policy';
 
 const usdcInterface = new Interface(fiatTokenV2_2Abi as unknown as InterfaceAbi);
+const proxyInterface = new Interface(exactPermit2ProxyStandInAbi as unknown as InterfaceAbi);
 const PAID = 'INTENT_REASON_UNSPECIFIED';
 
 let world: RelayerWorld;
@@ -141,6 +144,41 @@ describe('direct transfers', () => {
       '',
     );
     expect(answers.map(({ reason }) => IntentReason[reason])).toEqual(['INTENT_REASON_MALFORMED', 'INTENT_REASON_NOT_ALLOWED', 'INTENT_REASON_NOT_ALLOWED']);
+  });
+});
+
+describe('permits', () => {
+  it('are paid in one transaction, and one that a stranger settles first is found by what the stranger called', async () => {
+    await deployPermit2(world.rpc);
+    const payee = newPayer().address;
+    const payers = [20, 21, 22].map(payerAt);
+    for (const { address } of payers) await world.chain.sendAs(address, world.chain.usdc, usdcInterface.encodeFunctionData('approve', [PERMIT2, 2n ** 200n]));
+    const [first, second, third] = payers;
+    if (first === undefined || second === undefined || third === undefined) throw new RangeError('no payers');
+    const settled = await permit2Transfer(world, { payer: second, to: payee });
+    // An equal payment of the same payer, and a permit that its owner has made void.
+    const equal = await permit2Transfer(world, { payer: third, to: payee });
+    const voided = await permit2Transfer(world, { payer: third, to: payee });
+    const settle = async ({ kind }: SubmitRequest): Promise<string> => {
+      if (kind?.$case !== 'permit2Transfer') throw new RangeError('expected a permit');
+      const { owner, to, amountMinor, nonce, deadline, validAfter, signature } = kind.value;
+      const permit = { permitted: { token: world.chain.usdc, amount: amountMinor }, nonce, deadline };
+      return world.chain.sendAs('0x00000000000000000000000000000000000f0eed' as EvmAddress, world.chain.permit2Proxy, proxyInterface.encodeFunctionData('settle', [permit, owner, { to, validAfter }, signature]));
+    };
+    const foreign = await settle(settled);
+    await settle(equal);
+    if (voided.kind?.$case !== 'permit2Transfer') throw new RangeError('expected a permit');
+    const nonce = BigInt(voided.kind.value.nonce);
+    await world.chain.sendAs(third.address, PERMIT2, new Interface(['function invalidateUnorderedNonces(uint256,uint256)']).encodeFunctionData('invalidateUnorderedNonces', [nonce >> 8n, 1n << (nonce & 255n)]));
+    const intentIds = await submitted(await permit2Transfer(world, { payer: first, to: payee }), settled, voided);
+    await ended(intentIds);
+    const outcomes = await outcomesOf(intentIds);
+    expect(outcomes.map(({ executed, reason, executedByTransactionHash }) => [executed, IntentReason[reason], executedByTransactionHash])).toEqual([
+      [true, PAID, ''],
+      [true, PAID, foreign],
+      [false, 'INTENT_REASON_AUTHORIZATION_USED', ''],
+    ]);
+    expect(await unitsOf(payee)).toBe(3_000_000n);
   });
 });
 

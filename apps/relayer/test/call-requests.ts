@@ -9,7 +9,8 @@ import type { Bytes32, EvmAddress, HexBytes } from '@settlement/kernel/address';
 import type { TokenUnits } from '@settlement/kernel/money';
 import { DEV_SPONSOR_SIGNER_KEY } from '@settlement/local-stack/deploy-accounts';
 import type { SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
-import { hashMessage, Interface, type InterfaceAbi } from 'ethers';
+import { PERMIT2 } from '@settlement/testing/permit2';
+import { hashMessage, Interface, Wallet, type InterfaceAbi } from 'ethers';
 import { randomKey32, type Payer, type RelayerWorld } from './relayer-world';
 
 /** Requests of the kinds that call something else than the vault. */
@@ -61,6 +62,39 @@ export function transfer(world: RelayerWorld, { payer, to, value = 1_000_000n, n
       },
     },
   };
+}
+
+/** As the npm package of x402 states them. */
+const PERMIT_TYPES = {
+  PermitWitnessTransferFrom: [
+    { name: 'permitted', type: 'TokenPermissions' },
+    { name: 'spender', type: 'address' },
+    { name: 'nonce', type: 'uint256' },
+    { name: 'deadline', type: 'uint256' },
+    { name: 'witness', type: 'Witness' },
+  ],
+  TokenPermissions: [
+    { name: 'token', type: 'address' },
+    { name: 'amount', type: 'uint256' },
+  ],
+  Witness: [
+    { name: 'to', type: 'address' },
+    { name: 'validAfter', type: 'uint256' },
+  ],
+};
+
+/** The owner has approved Permit2. */
+export async function permit2Transfer(world: RelayerWorld, { payer, to, amount = 1_000_000n }: { readonly payer: Payer; readonly to: EvmAddress; readonly amount?: bigint }): Promise<SubmitRequest> {
+  const [nonce, deadline] = [BigInt(randomKey32()), BigInt(Math.floor(Date.now() / 1000)) + 3_600n];
+  const wallet = new Wallet(toHex(payer.key));
+  const signature = await wallet.signTypedData({ name: 'Permit2', chainId: world.chain.chainId, verifyingContract: PERMIT2 }, PERMIT_TYPES, {
+    permitted: { token: world.chain.usdc, amount },
+    spender: world.chain.permit2Proxy,
+    nonce,
+    deadline,
+    witness: { to, validAfter: 0n },
+  });
+  return { ...frameOf(world), kind: { $case: 'permit2Transfer', value: { token: 'USDC', owner: payer.address, to, amountMinor: amount.toString(), nonce: nonce.toString(), deadline, validAfter: 0n, signature } } };
 }
 
 async function addressAnswer(world: RelayerWorld, to: EvmAddress, data: string): Promise<EvmAddress> {

@@ -12,6 +12,7 @@ import {
   paidBy,
   PERMIT2_ITEMS_MAX,
   permit2GasLimit,
+  settlesPermit,
   TRANSFER_ITEMS_MAX,
   transfersGasLimit,
   type Permit2Item,
@@ -109,6 +110,22 @@ describe('what the logs of direct transfers say', () => {
     expect(paidBy(authorization, token, [moved(258n), used('5'), moved(258n, '3'), moved(258n)])).toBe(false);
     // Cancelled: marked as used by a log of another kind.
     expect(paidBy(authorization, token, [{ ...used('5'), topics: [id('AuthorizationCanceled(address,bytes32)'), padded('1'), word('5')] }, moved(258n)])).toBe(false);
+  });
+
+  it('recognises the permit that a call of the x402 proxy spends', () => {
+    const proxy = new Interface([
+      'function settle(((address,uint256),uint256,uint256),address,(address,uint256),bytes)',
+      'function settleWithPermit((uint256,uint256,bytes32,bytes32,uint8),((address,uint256),uint256,uint256),address,(address,uint256),bytes)',
+    ]);
+    const it = permit(77n);
+    const spend = [[[token, it.amount], it.nonce, it.deadline], it.owner, [it.to, it.validAfter], it.signature];
+    const calls = [proxy.encodeFunctionData('settle', spend), proxy.encodeFunctionData('settleWithPermit', [[1, 2, word('3'), word('4'), 27], ...spend])];
+    for (const data of calls) {
+      expect(settlesPermit(data, it, token)).toBe(true);
+      for (const other of [{ ...it, nonce: 78n }, { ...it, to: address('9') }, { ...it, owner: address('9') }, { ...it, amount: 6n as TokenUnits }]) expect(settlesPermit(data, other, token)).toBe(false);
+      expect(settlesPermit(data, it, address('9'))).toBe(false);
+      expect(settlesPermit(`0x12345678${data.slice(10)}`, it, token)).toBe(false);
+    }
   });
 
   it.each([

@@ -228,6 +228,19 @@ export function paidBy(authorization: Eip3009Message, token: EvmAddress, logs: r
   );
 }
 
+const SETTLE = selector('settle(((address,uint256),uint256,uint256),address,(address,uint256),bytes)');
+/** The same behind an EIP-2612 permit of five words. */
+const SETTLE_WITH_PERMIT = selector('settleWithPermit((uint256,uint256,bytes32,bytes32,uint8),((address,uint256),uint256,uint256),address,(address,uint256),bytes)');
+
+/** Does this call data of the x402 proxy spend this permit: token, amount, nonce, owner and payee? */
+export function settlesPermit(data: string, { owner, to, amount, nonce }: Pick<Permit2Item, 'owner' | 'to' | 'amount' | 'nonce'>, token: EvmAddress): boolean {
+  const called = data.slice(2, 10);
+  if (called !== SETTLE && called !== SETTLE_WITH_PERMIT) return false;
+  const at = called === SETTLE ? 0 : 5;
+  const argument = (index: number): string => data.slice(10 + (at + index) * 64, 74 + (at + index) * 64);
+  return [addressWord(token), uintHex(amount, 32), uintHex(nonce, 32)].every((wanted, index) => argument(index) === wanted) && argument(4) === addressWord(owner) && argument(5) === addressWord(to);
+}
+
 /** Why a whole call was refused, from the revert's data. */
 export function decodeTransfersRevert(data: string): { readonly name: string; readonly reason: TransferReason } {
   return REVERTS.get(data.slice(2, 10).toLowerCase()) ?? { name: 'unknown', reason: 'INTENT_REASON_REVERTED' };

@@ -2,7 +2,7 @@ import type { EvmAddress } from '@settlement/kernel/address';
 import { InvariantViolated } from '@settlement/kernel/errors';
 import { unreachable } from '@settlement/kernel/unreachable';
 import type { IntentCall } from '../intent/intent';
-import type { ReceiptLog } from '../ports/chain-reader';
+import type { ReceiptLog, SentCall } from '../ports/chain-reader';
 import type { CallSender, ContractCall, ContractCalls, KindCalls, RevertMeaning } from '../ports/contract-calls';
 import type { ItemResult } from '../transaction/outcome.policy';
 import { paymentVaultCalls, type VaultCall } from './payment-vault-calls';
@@ -17,7 +17,7 @@ interface Bound {
   results(logs: readonly ReceiptLog[]): readonly ItemResult[];
   revertOf(data: string): RevertMeaning;
   trace(): ReturnType<ContractCalls['traceOf']>;
-  earlier(logs: readonly ReceiptLog[]): ItemResult | undefined;
+  earlier(logs: readonly ReceiptLog[], sent: SentCall | undefined): ItemResult | undefined;
 }
 
 function bind<Call extends IntentCall>(codec: KindCalls<Call>, first: Call, calls: readonly Call[]): Bound {
@@ -26,15 +26,21 @@ function bind<Call extends IntentCall>(codec: KindCalls<Call>, first: Call, call
     results: (logs) => codec.results(calls, logs),
     revertOf: (data) => codec.revertOf(data),
     trace: () => codec.traceOf(first),
-    earlier: (logs) => codec.earlierResult(first, logs),
+    earlier: (logs, sent) => codec.earlierResult(first, logs, sent),
   };
 }
 
+export interface CallTargets {
+  readonly vaultAddress: EvmAddress;
+  readonly transfersAddress?: EvmAddress | undefined;
+  readonly permit2ProxyAddress?: EvmAddress | undefined;
+}
+
 /** Chooses the codec by kind. A chain without `Transfers` accepts no intent that would need it. */
-export function contractCalls({ vaultAddress, transfersAddress }: { readonly vaultAddress: EvmAddress; readonly transfersAddress?: EvmAddress | undefined }): ContractCalls {
+export function contractCalls({ vaultAddress, transfersAddress, permit2ProxyAddress }: CallTargets): ContractCalls {
   const vault = paymentVaultCalls(vaultAddress);
   const transfers = transfersAddress === undefined ? undefined : transfersCalls(transfersAddress);
-  const permit2 = transfersAddress === undefined ? undefined : permit2Calls(transfersAddress);
+  const permit2 = transfersAddress === undefined ? undefined : permit2Calls(transfersAddress, permit2ProxyAddress);
 
   function boundOf(calls: readonly IntentCall[]): Bound {
     const [first] = calls;
@@ -63,7 +69,7 @@ export function contractCalls({ vaultAddress, transfersAddress }: { readonly vau
     results: (calls, logs) => boundOf(calls).results(logs),
     revertOf: (calls, data) => boundOf(calls).revertOf(data),
     traceOf: (call) => boundOf([call]).trace(),
-    earlierResult: (call, logs) => boundOf([call]).earlier(logs),
+    earlierResult: (call, logs, sent) => boundOf([call]).earlier(logs, sent),
   };
 }
 

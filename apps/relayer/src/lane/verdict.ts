@@ -20,6 +20,9 @@ export interface FinalVerdict {
 /** What the chain answers when a call was executed before, by whomever. */
 const SEEN_BEFORE: ReadonlySet<IntentReason> = new Set([IntentReason.INTENT_REASON_AUTHORIZATION_USED, IntentReason.INTENT_REASON_DUPLICATE]);
 
+/** Transactions that are looked at for what became of one intent. */
+const TRACES_MAX = 50;
+
 export class Verdict {
   constructor(private readonly parts: LaneParts) {}
 
@@ -101,14 +104,18 @@ export class Verdict {
     const trace = calls.traceOf(intent.call);
     if (trace === undefined) return undefined;
     const logs = await reader.logs({ ...trace, fromBlock: 0n });
-    const earlier = logs.find((log) => log.transactionHash !== butNot);
-    if (earlier === undefined) return undefined;
-    const receipt = (await reader.receipts([earlier.transactionHash])).get(earlier.transactionHash);
-    const result = receipt === undefined ? undefined : calls.earlierResult(intent.call, receipt.logs);
-    if (result !== undefined) {
-      logger.warn({ intentId: intent.intentId, transactionHash: earlier.transactionHash }, 'executed by a transaction that this log does not know');
+    // Most traces are left once; a permit's is shared by every payment between the two, the youngest first.
+    const hashes = [...new Set(logs.map((log) => log.transactionHash))].filter((hash) => hash !== butNot).reverse().slice(0, TRACES_MAX);
+    if (hashes.length === 0) return undefined;
+    const [receipts, sent] = await Promise.all([reader.receipts(hashes), reader.sentCalls?.(hashes)]);
+    for (const transactionHash of hashes) {
+      const receipt = receipts.get(transactionHash);
+      const result = receipt?.status === 1 ? calls.earlierResult(intent.call, receipt.logs, sent?.get(transactionHash)) : undefined;
+      if (result === undefined) continue;
+      logger.warn({ intentId: intent.intentId, transactionHash }, 'executed by a transaction that this log does not know');
+      return { ...result, executedByTransactionHash: transactionHash };
     }
-    return result === undefined ? undefined : { ...result, executedByTransactionHash: earlier.transactionHash };
+    return undefined;
   }
 
   async #reverted(intents: readonly AcceptedIntent[], transactionHash: string): Promise<{ putBack: readonly AcceptedIntent[]; done: readonly AcceptedIntent[]; results: readonly ItemResult[] }> {

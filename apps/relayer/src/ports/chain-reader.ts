@@ -24,6 +24,13 @@ export interface Receipt {
   readonly logs: readonly ReceiptLog[];
 }
 
+/** What a mined transaction called. */
+export interface SentCall {
+  /** Empty for one that created a contract. */
+  readonly to: string;
+  readonly data: string;
+}
+
 export type CallOutcome = { readonly ok: true; readonly data: string } | { readonly ok: false; readonly data: string; readonly message: string };
 
 export interface CallRequest {
@@ -74,6 +81,8 @@ export interface ChainReader {
   balanceWei(address: EvmAddress): Promise<bigint>;
   /** `undefined`: not mined. */
   receipts(hashes: readonly string[]): Promise<ReadonlyMap<string, Receipt | undefined>>;
+  /** Of those that are mined; a reader that does not offer it leaves open what logs alone do not say. */
+  sentCalls?(hashes: readonly string[]): Promise<ReadonlyMap<string, SentCall>>;
   fees(): Promise<FeeObservation>;
   /** Executes on the latest state without a transaction. */
   calls(requests: readonly CallRequest[]): Promise<readonly CallOutcome[]>;

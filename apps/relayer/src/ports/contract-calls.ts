@@ -2,7 +2,7 @@ import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import type { IntentReason } from '@settlement/proto/relayer/v1/relayer';
 import type { IntentCall } from '../intent/intent';
 import type { ItemResult } from '../transaction/outcome.policy';
-import type { ReceiptLog } from './chain-reader';
+import type { ReceiptLog, SentCall } from './chain-reader';
 
 /** What a transaction calls. */
 export interface ContractCall {
@@ -38,8 +38,8 @@ export interface ContractCalls {
   revertOf(calls: readonly IntentCall[], data: string): RevertMeaning;
   /** The log that any execution of this call leaves, whoever executed it, as a filter; `undefined` when it leaves none. */
   traceOf(call: IntentCall): { readonly address: EvmAddress; readonly topics: readonly (string | null)[] } | undefined;
-  /** What an earlier transaction's logs say of the very same call; `undefined` when they tell of something else. */
-  earlierResult(call: IntentCall, logs: readonly ReceiptLog[]): ItemResult | undefined;
+  /** What another transaction's logs, and what it called, say of the very same call; `undefined` when they tell of something else. */
+  earlierResult(call: IntentCall, logs: readonly ReceiptLog[], sent?: SentCall): ItemResult | undefined;
 }
 
 /** The same for one kind, or for the kinds of one contract. */
@@ -48,5 +48,5 @@ export interface KindCalls<Call extends IntentCall> {
   results(calls: readonly Call[], logs: readonly ReceiptLog[]): readonly ItemResult[];
   revertOf(data: string): RevertMeaning;
   traceOf(call: Call): { readonly address: EvmAddress; readonly topics: readonly (string | null)[] } | undefined;
-  earlierResult(call: Call, logs: readonly ReceiptLog[]): ItemResult | undefined;
+  earlierResult(call: Call, logs: readonly ReceiptLog[], sent?: SentCall): ItemResult | undefined;
 }

@@ -125,7 +125,10 @@ export class EndpointSet implements ChainReader, Broadcaster {
       (votes) => {
         const agreed = new Map<bigint, string | undefined>();
         for (const number of numbers) {
-          const hash = agreedValue(votes.map((it) => it.said.get(number) ?? 'none'), quorum, (it) => it);
+          // A block that a quorum has shown cannot be missing: who says so has fallen back behind it, and abstains.
+          const shown = number <= (this.#head?.number ?? -1n);
+          const said = votes.map((it) => it.said.get(number) ?? 'none').filter((it) => it !== 'none' || !shown);
+          const hash = agreedValue(said, quorum, (it) => it);
           if (hash === undefined) return undefined;
           agreed.set(number, hash === 'none' ? undefined : hash);
         }
@@ -145,13 +148,13 @@ export class EndpointSet implements ChainReader, Broadcaster {
   /** At the height of the agreed head, so that an endpoint one block on is not taken for a liar, and one behind abstains. */
   async transactionCount(address: EvmAddress): Promise<bigint> {
     const { number } = await this.head();
-    const count = await this.#agreeAt('nonce', number, (chain) => chain.transactionCountAt(address, number));
-    if (number > this.#countedAt) this.#countedAt = number;
-    return count;
+    return this.transactionCountAt(address, number);
   }
 
-  transactionCountAt(address: EvmAddress, height: bigint): Promise<bigint> {
-    return this.#agreeAt('nonce', height, (chain) => chain.transactionCountAt(address, height));
+  async transactionCountAt(address: EvmAddress, height: bigint): Promise<bigint> {
+    const count = await this.#agreeAt('nonce', height, (chain) => chain.transactionCountAt(address, height));
+    if (height > this.#countedAt) this.#countedAt = height;
+    return count;
   }
 
   /** The highest that a quorum has reached: an endpoint that calls too much final does not decide alone. */
