@@ -11,7 +11,6 @@ import { recoverAddress } from './native-secp256k1';
 export const PERMIT2 = '0x000000000022d473030f116ddee9f6b43ac78ba3' as EvmAddress;
 /** `x402ExactPermit2Proxy`: the only spender that x402's clients permit, since it pays nobody but the witness's payee. */
 export const X402_PERMIT2_PROXY = '0x402085c248eea27d92e8b30b2c58ed07f9e20001' as EvmAddress;
-export const MULTICALL3 = '0xca11bde05977b3631167028862be2a173976ca11' as EvmAddress;
 
 /** EIP-3009's event: `AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce)`. */
 export const AUTHORIZATION_USED_TOPIC = id('AuthorizationUsed(address,bytes32)');
@@ -32,7 +31,6 @@ export interface Permit2Payment {
 const coder = AbiCoder.defaultAbiCoder();
 const calls = new Interface([
   'function settle(((address token,uint256 amount) permitted,uint256 nonce,uint256 deadline) permit,address owner,(address to,uint256 validAfter) witness,bytes signature)',
-  'function tryAggregate(bool requireSuccess,(address target,bytes callData)[] calls) returns ((bool success,bytes returnData)[])',
   'function isValidSignature(bytes32 hash,bytes signature) returns (bytes4)',
 ]);
 const selector = (signature: string): string => id(signature).slice(0, 10);
@@ -54,23 +52,6 @@ export function permit2SettleCall({ token, owner, to, amount, nonce, deadline, v
 
 export function isValidSignatureCall(digest: Uint8Array, signature: HexBytes): HexBytes {
   return calls.encodeFunctionData('isValidSignature', [digest, signature]) as HexBytes;
-}
-
-/** Multicall3: the calls one after the other in one `eth_call`, none stopping the others. */
-export function tryAggregateCall(items: readonly { readonly target: EvmAddress; readonly data: HexBytes }[]): HexBytes {
-  return calls.encodeFunctionData('tryAggregate', [false, items.map(({ target, data }) => [target, data])]) as HexBytes;
-}
-
-/** Which of the calls succeeded; undefined when this is no answer of Multicall3. */
-export function tryAggregateResult(answer: string): readonly boolean[] | undefined {
-  try {
-    const [results] = calls.decodeFunctionResult('tryAggregate', answer) as unknown as [readonly { readonly success: boolean }[]];
-    return results.map(({ success }) => success);
-  } catch (error) {
-    // ethers says so with a code when the bytes are not what the signature promises.
-    if (error instanceof Error && 'code' in error) return undefined;
-    throw error;
-  }
 }
 
 const BALANCE_OF = selector('balanceOf(address)');

@@ -34,9 +34,9 @@ export class BatchingPaymentChain implements PaymentChain {
   async read(queries: readonly ChainQuery[]): Promise<readonly ChainReading[]> {
     const answers = await Promise.all(queries.map((query) => this.ask(requestOf(query))));
     return answers.map((answer, i): ChainReading => {
-      if (answer.ok) return { ok: true, hex: hexOf(answer.result) };
+      if (answer.ok) return queries[i]?.kind === 'sequence' ? lastOf(answer.result) : { ok: true, hex: hexOf(answer.result) };
       // Only a call can be answered with a revert; a node that cannot read code has answered nothing.
-      if (queries[i]?.kind === 'code' || answer.error === NO_ANSWER || !isRevert(answer.error)) throw new RpcRefused(queries[i]?.kind === 'code' ? 'eth_getCode' : 'eth_call', answer.error);
+      if (queries[i]?.kind !== 'call' || answer.error === NO_ANSWER || !isRevert(answer.error)) throw new RpcRefused(queries[i]?.kind ?? 'call', answer.error);
       return { ok: false, message: answer.error.message };
     });
   }
@@ -107,7 +107,25 @@ export class BatchingPaymentChain implements PaymentChain {
 }
 
 function requestOf(query: ChainQuery): RpcRequest {
-  return query.kind === 'code' ? { method: 'eth_getCode', params: [query.address, 'latest'] } : { method: 'eth_call', params: [{ to: query.to, data: query.data }, 'latest'] };
+  switch (query.kind) {
+    case 'code':
+      return { method: 'eth_getCode', params: [query.address, 'latest'] };
+    case 'call':
+      return { method: 'eth_call', params: [{ to: query.to, data: query.data }, 'latest'] };
+    case 'sequence':
+      // Of the execution API, in every client since 2025; needs no contract on the chain, as Multicall3 would be one.
+      return { method: 'eth_simulateV1', params: [{ blockStateCalls: [{ calls: query.calls.map(({ to, data }) => ({ to, input: data })) }], validation: false }, 'latest'] };
+  }
+}
+
+function lastOf(result: unknown): ChainReading {
+  const block: unknown = Array.isArray(result) ? result[0] : undefined;
+  const calls: unknown = typeof block === 'object' && block !== null && 'calls' in block ? block.calls : undefined;
+  const last: unknown = Array.isArray(calls) ? calls.at(-1) : undefined;
+  if (typeof last !== 'object' || last === null || !('status' in last)) throw new OperationalError('RPC_MALFORMED', 'expected the results of simulated calls', 'not-done');
+  if (last.status === '0x1') return { ok: true, hex: hexOf('returnData' in last ? last.returnData : '0x') };
+  const error: unknown = 'error' in last ? last.error : undefined;
+  return { ok: false, message: typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : 'reverted' };
 }
 
 /** Code 3 is a revert by the execution API; older nodes say -32000 or -32015 with the word. */

@@ -3,7 +3,9 @@ import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 /** A read of the chain's latest state. */
 export type ChainQuery =
   | { readonly kind: 'call'; readonly to: EvmAddress; readonly data: HexBytes }
-  | { readonly kind: 'code'; readonly address: EvmAddress };
+  | { readonly kind: 'code'; readonly address: EvmAddress }
+  /** Calls one after the other, each on what the one before left; answered as the last one is. */
+  | { readonly kind: 'sequence'; readonly calls: readonly { readonly to: EvmAddress; readonly data: HexBytes }[] };
 
 /** A call answers its bytes, or that it reverted with what message. */
 export type ChainReading = { readonly ok: true; readonly hex: string } | { readonly ok: false; readonly message: string };

@@ -1,7 +1,6 @@
 import { domainSeparator, authorizationDigest } from '@settlement/chain/eip3009';
 import {
-  decodeString, isValidSignatureCall, MULTICALL3, PERMIT2, permit2Digest, permit2SettleCall, READS, recoverAnyForm, transferWithAuthorizationCall,
-  tryAggregateCall, tryAggregateResult, unwrapErc6492, X402_PERMIT2_PROXY,
+  decodeString, isValidSignatureCall, PERMIT2, permit2Digest, permit2SettleCall, READS, recoverAnyForm, transferWithAuthorizationCall, unwrapErc6492, X402_PERMIT2_PROXY,
 } from '@settlement/chain/direct-payment';
 import { fromHex } from '@settlement/chain/hex';
 import type { Bytes32, EvmAddress, HexBytes } from '@settlement/kernel/address';
@@ -59,7 +58,7 @@ export class Verifier {
     const [payerHasCode, assetHasCode, earlyResult] = await Promise.all([
       this.hasCode(terms, payer, CODE_CACHE_MS),
       terminal === undefined && terms.version === 2 ? this.hasCode(terms, asset, ASSET_CACHE_MS) : true,
-      early ? this.ask(terms, [simulation.query]) : undefined,
+      early ? this.ask(terms, [simulation]) : undefined,
     ]);
     if (wrapped !== undefined && !payerHasCode) {
       if (!chain.walletFactories.has(wrapped.factory)) return no(SDK_REASONS.factoryNotAllowed);
@@ -68,8 +67,8 @@ export class Verifier {
     }
     if (terminal !== undefined) return terminal;
     if (!assetHasCode) return no(SDK_REASONS.assetNotDeployed);
-    const [result] = earlyResult ?? (await this.ask(terms, [simulation.query]));
-    if (result !== undefined && simulation.passed(result)) return { valid: true };
+    const [result] = earlyResult ?? (await this.ask(terms, [simulation]));
+    if (result?.ok === true) return { valid: true };
     return this.diagnoseEip3009(terms, result?.ok === false ? result.message : undefined);
   }
 
@@ -205,18 +204,18 @@ function wordOf(reading: ChainReading | undefined): bigint | undefined {
   return reading?.ok === true && reading.hex.length >= 66 ? BigInt(reading.hex.slice(0, 66)) : undefined;
 }
 
-/** The transfer as the token would execute it now; behind a wallet's deployment where that comes first. */
-function simulationOf(terms: Eip3009Terms): { readonly query: ChainQuery; passed(reading: ChainReading): boolean } {
+/** The transfer as the token would execute it now; after the wallet's deployment where that comes first. */
+function simulationOf(terms: Eip3009Terms): ChainQuery {
   const message = { ...terms, from: terms.payer, to: terms.payee, value: terms.amount };
-  if (terms.wrapped === undefined) {
-    return { query: { kind: 'call', to: terms.asset, data: transferWithAuthorizationCall(message, terms.signature) }, passed: (reading) => reading.ok };
-  }
+  if (terms.wrapped === undefined) return { kind: 'call', to: terms.asset, data: transferWithAuthorizationCall(message, terms.signature) };
   const { factory, factoryData, inner } = terms.wrapped;
-  const data = tryAggregateCall([
-    { target: factory, data: factoryData },
-    { target: terms.asset, data: transferWithAuthorizationCall(message, inner) },
-  ]);
-  return { query: { kind: 'call', to: MULTICALL3, data }, passed: (reading) => reading.ok && tryAggregateResult(reading.hex)?.[1] === true };
+  return {
+    kind: 'sequence',
+    calls: [
+      { to: factory, data: factoryData },
+      { to: terms.asset, data: transferWithAuthorizationCall(message, inner) },
+    ],
+  };
 }
 
 /** What the SDK's facilitator would take and this one cannot execute. */
