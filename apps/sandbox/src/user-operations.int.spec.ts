@@ -1,13 +1,17 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { addressWord, uintHex } from '@settlement/chain/hex';
+import { addressWord, fromHex, uintHex } from '@settlement/chain/hex';
+import { addressOfPrivateKey } from '@settlement/chain/native-secp256k1';
 import { jsonRpc } from '@settlement/chain/rpc';
+import { repositoryRoot } from '@settlement/config/repository-root';
 import type { EvmAddress } from '@settlement/kernel/address';
+import { DETERMINISTIC_DEPLOYER } from '@settlement/local-stack/deploy-accounts';
 import { PaymasterServiceService } from '@settlement/proto/paymaster/v1/paymaster';
 import { grpcClient, type RpcClient } from '@settlement/rpc/grpc-client';
 import { startPeerProgram } from '@settlement/testing/peer-program';
+import { getCreate2Address, keccak256 } from 'ethers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { sandboxSponsor, startSystem, type System } from './system';
@@ -65,6 +69,17 @@ async function operate(version: '0.7' | '0.8', keys: readonly string[], extra: R
 /** USDC.approve(merchant, 1): moves nothing, changes something. */
 const approve = `0x095ea7b3${addressWord(merchant)}${uintHex(1n, 32)}`;
 
+/** anvil's ninth development key: public, worth nothing. */
+const DELEGATOR_KEY = '0xdbda1821b80551c9d65939329250298aa3472ba22feea921c0cf5d620ea67b97';
+
+/** The published code for EIP-7702 accounts, put where its creation code says. */
+async function deploySimple7702Account(): Promise<EvmAddress> {
+  const { bytecode } = z.object({ bytecode: z.string() }).parse(JSON.parse(readFileSync(join(repositoryRoot, 'node_modules/@account-abstraction/contracts/artifacts/Simple7702Account.json'), 'utf8')));
+  const salt = `0x${'00'.repeat(32)}`;
+  await system.deployment.sendAs(merchant, DETERMINISTIC_DEPLOYER, salt + bytecode.slice(2));
+  return getCreate2Address(DETERMINISTIC_DEPLOYER, salt, keccak256(bytecode)).toLowerCase() as EvmAddress;
+}
+
 async function settledBudget(is: (sums: { reserved: bigint; spent: bigint }) => boolean) {
   for (let tries = 0; ; tries += 1) {
     const { reservedWei, spentWei } = await paymaster.getBudget({ sponsorId: sandboxSponsor });
@@ -93,4 +108,12 @@ describe('sponsored user operations of unmodified clients', () => {
     const after = await settledBudget(({ reserved, spent }) => reserved === 0n && spent - before.spent === charged);
     expect(after).toEqual({ reserved: 0n, spent: before.spent + charged });
   }, 120_000);
+
+  it('EIP-7702: keys that are delegated to an account use it through our bundler and paymaster', async () => {
+    const keys = [keyOf('delegated')];
+    const results = await operate('0.8', keys, { LOGIC: await deploySimple7702Account(), DELEGATOR_KEY, ROUNDS: '2' });
+    expect(results.map(({ error, details, data }) => [error, details, data]).filter(([error]) => error !== undefined)).toEqual([]);
+    expect(results.map(({ receipt }) => receipt?.success)).toEqual([true, true]);
+    expect(new Set(results.map(({ account }) => account.toLowerCase()))).toEqual(new Set(keys.map((key) => addressOfPrivateKey(fromHex(key)))));
+  }, 60_000);
 });

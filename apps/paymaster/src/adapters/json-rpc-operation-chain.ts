@@ -20,7 +20,7 @@ export function jsonRpcOperationChain(rpc: JsonRpc, chainId: bigint): OperationC
   }
 
   return {
-    estimate: (operation, entryPoint) => estimateUserOperationGas(operation, { rpc, entryPoint: entryPoint.address, version: entryPoint.version, chainId }),
+    estimate: (operation, entryPoint) => estimateUserOperationGas(operation, { rpc, entryPoint: entryPoint.address, version: entryPoint.version, chainId, rough: true }),
     delegateOf: (account) => delegateOf(rpc, account),
     block,
     async finalBlock(depth) {

@@ -2,7 +2,7 @@ import { parseLogs } from '@settlement/chain/chain-logs';
 import { decodeFailedOp, USER_OPERATION_TOPIC, userOperationLogs } from '@settlement/chain/entry-point-logs';
 import type { JsonRpc } from '@settlement/chain/rpc';
 import { delegateOf, estimateUserOperationGas, revertReason } from '@settlement/chain/user-operation-gas';
-import { encodeHandleOps, userOperationHash } from '@settlement/chain/user-operation';
+import { EIP7702_FACTORY, encodeHandleOps, userOperationHash } from '@settlement/chain/user-operation';
 import { parseHexBytes, type EvmAddress, type HexBytes } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { BundledEntryPoint, BundleSimulation, OperationNode } from '../ports/operation-node';
@@ -24,7 +24,7 @@ export function jsonRpcOperationNode(rpc: JsonRpc, chainId: bigint, bundler: Evm
     delegateOf: (account) => delegateOf(rpc, account),
 
     async simulate(operation, entryPoint) {
-      const delegate = await (operation.factory === undefined ? undefined : delegateOf(rpc, operation.sender));
+      const delegate = operation.factory === EIP7702_FACTORY ? await delegateOf(rpc, operation.sender) : undefined;
       const hash = userOperationHash(operation, { entryPoint: entryPoint.address, version: entryPoint.version, chainId, ...(delegate === undefined ? {} : { eip7702Delegate: delegate }) });
       const input = encodeHandleOps([operation], bundler);
       const answer = await rpc.call('eth_simulateV1', [

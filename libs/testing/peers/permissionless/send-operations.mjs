@@ -6,12 +6,13 @@
 //   ROUNDS   operations of each account, one after the other (default 1)
 //   CONTEXT  JSON given to the paymaster (default {})
 //   WAIT     "receipt" (default) or "hash"
-import { toSimpleSmartAccount } from 'permissionless/accounts';
-import { createPublicClient, defineChain, http } from 'viem';
+//   LOGIC    for EIP-7702 accounts: the code that each owner is delegated to first, by a transaction of DELEGATOR_KEY
+import { to7702SimpleSmartAccount, toSimpleSmartAccount } from 'permissionless/accounts';
+import { createPublicClient, createWalletClient, defineChain, http } from 'viem';
 import { createBundlerClient, createPaymasterClient } from 'viem/account-abstraction';
 import { privateKeyToAccount } from 'viem/accounts';
 
-const { RPC_URL, CHAIN_ID, BUNDLER_URL, PAYMASTER_URL, ENTRY_POINT, VERSION, FACTORY, KEYS, CALLS, ROUNDS = '1', CONTEXT = '{}', WAIT = 'receipt' } = process.env;
+const { RPC_URL, CHAIN_ID, BUNDLER_URL, PAYMASTER_URL, ENTRY_POINT, VERSION, FACTORY, KEYS, CALLS, ROUNDS = '1', CONTEXT = '{}', WAIT = 'receipt', LOGIC, DELEGATOR_KEY } = process.env;
 
 const chain = defineChain({ id: Number(CHAIN_ID), name: 'local', nativeCurrency: { name: 'Ether', symbol: 'ETH', decimals: 18 }, rpcUrls: { default: { http: [RPC_URL] } } });
 const client = createPublicClient({ chain, transport: http(RPC_URL) });
@@ -20,8 +21,23 @@ const calls = JSON.parse(CALLS).map(({ to, data, value }) => ({ to, data, ...(va
 
 const plain = (value) => JSON.parse(JSON.stringify(value, (_key, it) => (typeof it === 'bigint' ? it.toString() : it)));
 
+async function delegate(owner) {
+  const wallet = createWalletClient({ account: privateKeyToAccount(DELEGATOR_KEY), chain, transport: http(RPC_URL) });
+  const authorization = await owner.signAuthorization({ contractAddress: LOGIC, chainId: chain.id, nonce: 0 });
+  const hash = await wallet.sendTransaction({ authorizationList: [authorization], to: owner.address });
+  await client.waitForTransactionReceipt({ hash, pollingInterval: 250 });
+}
+
+async function accountOf(key) {
+  const owner = privateKeyToAccount(key);
+  const entryPoint = { address: ENTRY_POINT, version: VERSION };
+  if (LOGIC === undefined) return toSimpleSmartAccount({ client, owner, factoryAddress: FACTORY, entryPoint });
+  await delegate(owner);
+  return to7702SimpleSmartAccount({ client, owner, accountLogicAddress: LOGIC, entryPoint });
+}
+
 async function operate(key) {
-  const account = await toSimpleSmartAccount({ client, owner: privateKeyToAccount(key), factoryAddress: FACTORY, entryPoint: { address: ENTRY_POINT, version: VERSION } });
+  const account = await accountOf(key);
   const bundler = createBundlerClient({ account, chain, client, transport: http(BUNDLER_URL), paymaster, paymasterContext: JSON.parse(CONTEXT), pollingInterval: 250 });
   const results = [];
   for (let round = 0; round < Number(ROUNDS); round += 1) {
