@@ -91,6 +91,8 @@ describe('the shape of what is not for the vault', () => {
     ['a permit where Permit2 is not offered', permit(), { ...BARE, transfersAddress: TRANSFERS }, 'NOT_ALLOWED'],
     ['an operation for an entry point that is not configured', operation(), BARE, 'NOT_ALLOWED'],
     ['a transfer into the contract, which could never leave it', transfer({ to: TRANSFERS }), CHAIN, 'MALFORMED'],
+    ['a transfer into the vault, past its ledger', transfer({ to: VAULT }), CHAIN, 'MALFORMED'],
+    ['a permit into the vault', permit({ to: VAULT }), CHAIN, 'MALFORMED'],
     ['a permit into the contract', permit({ to: TRANSFERS }), CHAIN, 'MALFORMED'],
     ['a factory that is not listed', transfer({}, { factory: USDC, factoryData: '0x12' }), CHAIN, 'NOT_ALLOWED'],
     ['factory data without a factory', transfer({}, { factoryData: '0x12' }), CHAIN, 'MALFORMED'],

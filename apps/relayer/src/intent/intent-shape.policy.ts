@@ -118,14 +118,18 @@ function collectOf({ authorization, merchantKey }: CollectIntent, token: EvmAddr
 function transferOf({ authorization, factory, factoryData }: TransferIntent, token: EvmAddress, chain: AdmissionChain): Shape {
   if (chain.transfersAddress === undefined) return refuse(IntentReason.INTENT_REASON_NOT_ALLOWED);
   const signed = authorizationOf(authorization);
-  // What goes to the contract itself could never leave it again.
-  if (signed === undefined || signed.to === chain.transfersAddress) return MALFORMED;
+  if (signed === undefined || isOurs(signed.to, chain)) return MALFORMED;
   if (factory === '') return factoryData === '' || factoryData === '0x' ? taken({ kind: 'transfer', token, ...signed }) : MALFORMED;
   const deployer = parseEvmAddress(factory);
   const data = bytesOf(factoryData, FACTORY_DATA_BYTES_MAX);
   if (!deployer.ok || data === undefined) return MALFORMED;
   if (chain.walletFactories?.includes(deployer.value) !== true) return refuse(IntentReason.INTENT_REASON_NOT_ALLOWED);
   return taken({ kind: 'transfer', token, ...signed, deployment: { factory: deployer.value, factoryData: data } });
+}
+
+/** What goes to `Transfers` could never leave it again; what goes to the vault past `collect` would be credited to nobody. */
+function isOurs(payee: EvmAddress, chain: AdmissionChain): boolean {
+  return payee === chain.transfersAddress || payee === chain.vaultAddress;
 }
 
 function permit2Of(permit: Permit2TransferIntent, token: EvmAddress, chain: AdmissionChain): Shape {
@@ -136,7 +140,7 @@ function permit2Of(permit: Permit2TransferIntent, token: EvmAddress, chain: Admi
   const nonce = quantityOf(permit.nonce, UINT256_MAX);
   const signature = signatureOf(permit.signature);
   if (!owner.ok || !to.ok || !amount.ok || nonce === undefined || signature === undefined) return MALFORMED;
-  if (to.value === chain.transfersAddress || amount.value === 0n || amount.value > AMOUNT_MAX) return MALFORMED;
+  if (isOurs(to.value, chain) || amount.value === 0n || amount.value > AMOUNT_MAX) return MALFORMED;
   if (permit.validAfter < 0n || permit.deadline < permit.validAfter || permit.deadline > VALIDITY_MAX) return MALFORMED;
   return taken({
     kind: 'permit2Transfer',
