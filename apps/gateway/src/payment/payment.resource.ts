@@ -24,7 +24,9 @@ export const paymentSchema = z
     id: z.string(),
     object: z.literal('payment'),
     mode: z.enum(['test', 'live']),
-    status: z.enum(PAYMENT_STATUSES),
+    status: z.enum(PAYMENT_STATUSES).meta({
+      description: 'confirmed: a block holds it that is not final, and the payment goes back to submitted when the chain takes the block back. collected: final. Further values may be added.',
+    }),
     amount: minor,
     token: z.string(),
     chain: z.string(),

@@ -12,8 +12,8 @@ import { costColumns, costsOf, headOf } from './chain-costs';
 
 const PAYERS = 200;
 const AMOUNT = 1_000_000n;
-/** A settle waits for its block, so this many in hand bound the rate at about as many a second. */
-const SETTLE_CALLERS = 1_024;
+/** A settle waits for its block, so the callers bound the rate at about two thirds of their number, and what is above it is queueing. */
+const SETTLE_CALLERS = 512;
 const VERIFY_CALLERS = 32;
 /** After the first answer, which may have waited for a lane that is just starting. */
 const WARM_UP_MS = 4_000;
