@@ -16,7 +16,7 @@ let log: RecordedLog;
 let payer = 0;
 
 beforeAll(async () => {
-  world = await startWorld({ databases: ['reorgs', 'violated'], payers: 40, blockTimeMs: 500, finalityDepth: FINALITY_DEPTH });
+  world = await startWorld({ databases: ['reorgs', 'tagged', 'violated'], payers: 40, blockTimeMs: 500, finalityDepth: FINALITY_DEPTH });
   chain = new ManualChain(world);
   await chain.hold();
   await start('reorgs');
@@ -128,11 +128,30 @@ describe.each(DEPTHS)('a reorg of %i blocks', (depth) => {
   });
 });
 
-describe('a reorg', () => {
+describe('reorgs', () => {
   it('is counted by the depth at which the block was', async () => {
     expect(await metric('settlement_relayer_reorged_transactions_total')).toBeGreaterThanOrEqual(DEPTHS.length * 3);
   });
+});
 
+describe('finality by tag', () => {
+  it('waits for the block that the node calls final, and for the depth floor below it', async () => {
+    await running.stop();
+    // Anvil calls the block two epochs of one slot below its head final: that is later than the floor of one.
+    const environment = world.environment('tagged');
+    const chains = (JSON.parse(environment['CHAINS'] ?? '[]') as object[]).map((it) => ({ ...it, finalityDepth: 1, finalityTag: 'finalized' }));
+    running = await startRelayer({ ...environment, CHAINS: JSON.stringify(chains), COLLECT_WAIT_MS: '20', POLL_MS: '40', LANE_LEASE_MS: '1000' });
+    log = new RecordedLog(world.postgres.urlFor('tagged'));
+    const it = await includedAt(1);
+    const [inclusion] = await log.of('TransactionIncluded', it.request.intentId);
+    await chain.mineUntil('it is final', () => isFinal(it.request.intentId), { pauseMs: 500 });
+    const tagged = (await world.rpc.call('eth_getBlockByNumber', ['finalized', false])) as { number: string };
+    expect(BigInt(tagged.number)).toBeGreaterThanOrEqual(inclusion?.blockNumber ?? 0n);
+    expect((await chain.height()) - (inclusion?.blockNumber ?? 0n)).toBe(2n);
+  });
+});
+
+describe('a reorg', () => {
   it('deeper than finality stops the lane, sends the bytes again and tells those who acted on the fact', async () => {
     await running.stop();
     await start('violated');

@@ -1,5 +1,7 @@
 import { LaneState, IntentReason, IntentState, CancelOutcome, QuarantineReason, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { ReplacementKind } from '@settlement/proto/relayer/v1/events';
+import pg from 'pg';
+import { WorkState } from './adapters/work-state';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { hookRpc, ManualChain, RecordedLog, type HookedRpc } from '../test/manual-chain';
 import { startRelayer, until, type RunningRelayer } from '../test/in-process';
@@ -130,7 +132,12 @@ describe('a transaction that the chain does not take', () => {
       if (raw === undefined || lost >= 3) return undefined;
       // The node takes it and is not heard.
       lost += 1;
-      await world.rpc.call('eth_sendRawTransaction', [raw]).catch(() => undefined);
+      try {
+        await world.rpc.call('eth_sendRawTransaction', [raw]);
+      } catch (error) {
+        // The second time it knows them.
+        expect(String(error)).toMatch(/already/i);
+      }
       throw new Error('connection reset');
     };
     await submit(request);
@@ -138,12 +145,18 @@ describe('a transaction that the chain does not take', () => {
     await until('it counts as unknown', async () => (await metric('settlement_relayer_unknown_broadcasts')) === 1);
     await until('the same bytes were sent again', () => Promise.resolve(lost >= 3));
     await chain.mineUntil('it is final', () => isFinal(request.intentId));
-    // The naive retry would have planned the intent again at nonce + 1, where it burns gas on a used authorization.
     expect(await log.of('TransactionPlanned', request.intentId)).toHaveLength(1);
     expect(await log.of('TransactionSigned', request.intentId)).toHaveLength(1);
     expect((await world.relayerNonce()) - nonce).toBe(1n);
     expect((await world.vaultUnits()) - units).toBe(UNIT);
     await until('nothing is unknown any more', async () => (await metric('settlement_relayer_unknown_broadcasts')) === 0);
+    // The naive retry, played here by hand: the same call under the next nonce is mined as well, burns gas and moves nothing.
+    const [plan] = await log.of('TransactionPlanned', request.intentId);
+    await running.stop();
+    await world.rpc.call('eth_sendTransaction', [{ from: world.relayer, to: plan?.to, data: plan?.data, gas: '0x4c4b40', maxFeePerGas: '0x2540be400', maxPriorityFeePerGas: '0x3b9aca00' }]);
+    await chain.mine();
+    expect((await world.relayerNonce()) - nonce).toBe(2n);
+    expect((await world.vaultUnits()) - units).toBe(UNIT);
   });
 
   it('ends in a no-op when its ceiling is met for long; its intents are executed under another nonce, once', async () => {
@@ -200,9 +213,18 @@ describe('gas money', () => {
     await running.stop();
     await start('hourly', { GAS_WEI_PER_HOUR_MAX: '1000000000000000000' });
     await chain.mineUntil('it is final', () => isFinal(request.intentId));
-    // Final cost counts, by the log's own tables, for whoever owns lanes of this chain.
-    const database = await running.relayer.queries.intents([request.intentId]);
-    expect(database[0]?.state).toBe(IntentState.INTENT_STATE_FINAL);
+    // What it cost counts from now on, to the wei, for whoever owns lanes of this chain; an hour later it does not.
+    const [final] = await log.of('TransactionFinalized', request.intentId);
+    const costWei = (final?.gasUsed ?? 0n) * BigInt(final?.gasPriceWei ?? '0');
+    const database = new pg.Pool({ connectionString: world.postgres.urlFor('hourly'), max: 1 });
+    const spendSince = (ns: bigint) => new WorkState(database).spend(request.chainId, world.guardian, ns);
+    try {
+      await until('the tables know', async () => (await spendSince(0n)).finalWei > 0n);
+      expect(await spendSince((final?.finalizedAtNs ?? 0n) - 1n)).toEqual({ finalWei: costWei, othersOpenWeiMax: 0n });
+      expect((await spendSince(final?.finalizedAtNs ?? 0n)).finalWei).toBe(0n);
+    } finally {
+      await database.end();
+    }
   });
 
   it("is bounded by an intent's own ceiling, which holds nobody else back", async () => {

@@ -44,6 +44,8 @@ export interface JourneyOptions {
 export class CrashWorld {
   readonly #processes: RelayerProcess[] = [];
   #miner: NodeJS.Timeout | undefined;
+  /** Said when a run does not end: without blocks nothing does. */
+  #minerTrouble: unknown;
 
   private constructor(
     readonly world: RelayerWorld,
@@ -113,7 +115,7 @@ export class CrashWorld {
         return count(events, 'TransactionPlanned') === count(events, 'TransactionFinalized');
       });
     } catch (error) {
-      throw new Error(`${String(error)}\n${running.output()}`, { cause: error });
+      throw new Error(`${String(error)}${this.#minerTrouble === undefined ? '' : `\nno blocks: ${String(this.#minerTrouble)}`}\n${running.output()}`, { cause: error });
     }
     const events = await this.events(name);
     const merchants = await this.#merchants();
@@ -144,7 +146,9 @@ export class CrashWorld {
 
   /** Blocks again, from here: anvil's own interval counts in seconds only. */
   resumeBlocks(): void {
-    this.#miner ??= setInterval(() => void this.world.rpc.call('evm_mine', []).catch(() => undefined), this.options.blockTimeMs);
+    this.#miner ??= setInterval(() => {
+      this.world.rpc.call('evm_mine', []).catch((error: unknown) => (this.#minerTrouble = error));
+    }, this.options.blockTimeMs);
   }
 
   async pendingCount(): Promise<bigint> {
