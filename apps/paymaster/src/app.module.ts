@@ -131,9 +131,9 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
         },
         {
           provide: USER_OPERATIONS,
-          inject: [EVENT_STORE, SPONSORSHIP_DESK, SPONSORSHIP_BOOK, SPONSOR_POLICIES, CLOCK, LOGGER, METRICS, HEALTH],
-          useFactory: (store: PostgresEventStore, desk: SponsorshipDesk, book: SponsorshipBook, policies: SponsorPolicies, clock: Clock, logger: Logger, metrics: Registry, health: HealthRegistry) =>
-            new UserOperations({ config, store, desk, book, policies, clock, logger, metrics, health }),
+          inject: [EVENT_STORE, SPONSORSHIP_DESK, SPONSORSHIP_BOOK, SPONSOR_POLICIES, CLOCK, LOGGER, METRICS, PAYMASTER_METRICS, HEALTH],
+          useFactory: (store: PostgresEventStore, desk: SponsorshipDesk, book: SponsorshipBook, policies: SponsorPolicies, clock: Clock, logger: Logger, registry: Registry, metrics: PaymasterMetrics, health: HealthRegistry) =>
+            new UserOperations({ config, store, desk, book, policies, clock, logger, registry, metrics, health }),
         },
       ],
       exports: [SPONSOR_DESK, SPONSOR_BOOK, SPONSOR_POLICIES, SPONSORSHIP_DESK],

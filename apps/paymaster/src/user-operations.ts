@@ -19,6 +19,7 @@ import type { PaymasterConfig } from './config';
 import { erc7677Methods, type SponsorAccess, type SponsoredChain } from './erc7677/erc7677';
 import type { SponsorPolicies } from './policy/sponsor-policies';
 import type { EntryPointAt, OperationChain } from './ports/operation-chain';
+import type { PaymasterMetrics } from './ports/paymaster-metrics';
 import type { SponsorshipBook } from './ports/sponsorship-book';
 import { ChainFollower } from './sponsorship/chain-follower';
 import { OperationSponsor } from './sponsorship/operation-sponsor';
@@ -32,7 +33,8 @@ export interface UserOperationParts {
   readonly policies: SponsorPolicies;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly metrics: Registry;
+  readonly registry: Registry;
+  readonly metrics: PaymasterMetrics;
   readonly health: HealthRegistry;
 }
 
@@ -48,7 +50,7 @@ export class UserOperations {
   constructor(private readonly parts: UserOperationParts) {}
 
   async start(): Promise<void> {
-    const { config, desk, book, policies, clock, logger, metrics, store } = this.parts;
+    const { config, desk, book, policies, clock, logger, metrics, registry, store } = this.parts;
     if (config.PAYMASTER_SIGNER_KEY === undefined || config.SCREENING_ADDRESS === undefined) return;
     const chains = sponsoredChains(config);
     const readers = new Map<ChainId, OperationChain>(
@@ -62,7 +64,7 @@ export class UserOperations {
     const client = grpcClient(ScreeningServiceService, config.SCREENING_ADDRESS, { logger });
     this.screening = client;
     const signer = secp256k1PaymasterSigner(config.PAYMASTER_SIGNER_KEY);
-    const sponsor = new OperationSponsor({ desk, book, policies, screener: grpcOperationScreener(client), signer, chainOf, clock });
+    const sponsor = new OperationSponsor({ desk, book, policies, screener: grpcOperationScreener(client), signer, chainOf, clock, metrics });
     this.followers = (config.CHAINS ?? []).flatMap((chain) =>
       (chains.find(({ chainId }) => chainId === chain.chainId)?.entryPoints ?? []).map(
         (entryPoint) =>
@@ -77,6 +79,7 @@ export class UserOperations {
             store,
             clock,
             log: logger,
+            metrics,
           }),
       ),
     );
@@ -92,7 +95,7 @@ export class UserOperations {
       host: config.JSON_RPC_HOST,
       port: config.JSON_RPC_PORT,
       methods: erc7677Methods({ chains, sponsor, access: accessOf(config) }),
-      metrics,
+      metrics: registry,
       logger,
       rate: { quota: config.JSON_RPC_QUOTA, windowSeconds: 60 },
     });

@@ -168,6 +168,27 @@ describe('sponsorships over ERC-7677', () => {
     expect(registered.screeningId).not.toBe('');
   }, 60_000);
 
+  it('answers the same signature after a SIGKILL of the paymaster in the middle of others, and reserves nothing twice', async () => {
+    const accounts = await Promise.all(Array.from({ length: 6 }, () => newAccount()));
+    const operations = await Promise.all(accounts.map((account) => estimated(account)));
+    const sponsorId = await withPolicy({});
+    const answered = new Map<number, unknown>();
+    const asking = Promise.allSettled(operations.map(async (operation, i) => {
+      const answer = await data(operation, { sponsorId });
+      if (answer.error === undefined) answered.set(i, answer.result);
+    }));
+    await until('the first answer', () => Promise.resolve(answered.size > 0));
+    const service = system.services.get('paymaster');
+    await service?.kill();
+    await asking;
+    service?.start();
+    await service?.ready(60_000);
+    const again = await Promise.all(operations.map((operation) => data(operation, { sponsorId })));
+    for (const [i, result] of answered) expect(again[i]?.result).toEqual(result);
+    const costs = again.map(({ result }, i) => decodePaymasterData(SimpleAccountUnderTest.withFields(operations[i] ?? ({} as UserOperation), result).paymasterData)?.terms.costWeiMax ?? 0n);
+    expect(await budget(sponsorId)).toEqual({ reserved: costs.reduce((sum, cost) => sum + cost, 0n), spent: 0n });
+  }, 90_000);
+
   it('gives stubs of the final length, with what wallets show, and never calls them final', async () => {
     const account = await newAccount();
     const draft = await account.draft(approve());

@@ -46,6 +46,8 @@ export function prometheusPaymasterMetrics(registry: Registry, sums: () => Promi
   const callers = new Histogram({ name: 'paymaster_group_callers', help: 'Callers that shared one transaction', buckets: [1, 2, 4, 8, 16, 32, 64, 128], registers });
   const items = new Histogram({ name: 'paymaster_group_items', help: 'Items of one transaction', buckets: [1, 10, 50, 100, 250, 500, 1_000, 2_000], registers });
   const odd = new Counter({ name: 'paymaster_odd_costs_total', help: 'Costs whose reservation was unknown, released or too small', labelNames: ['kind'], registers });
+  const operations = new Counter({ name: 'paymaster_user_operations_total', help: 'User operations that were asked to be sponsored, by what became of the question', labelNames: ['outcome'], registers });
+  const ended = new Counter({ name: 'paymaster_sponsorships_ended_total', help: 'Sponsorships that a final block has ended', labelNames: ['how'], registers });
   return {
     refused: (sponsor, reason) => refused.inc({ sponsor, reason }),
     group: (callerCount, itemCount) => {
@@ -53,5 +55,7 @@ export function prometheusPaymasterMetrics(registry: Registry, sums: () => Promi
       items.observe(itemCount);
     },
     oddCost: (kind) => odd.inc({ kind }),
+    operation: (outcome) => operations.inc({ outcome }),
+    ended: (how, count) => ended.inc({ how }, count),
   };
 }

@@ -33,7 +33,7 @@ let book: PgSponsorBook;
 let odd: string[];
 let sponsors = 0;
 
-const metrics = (): PaymasterMetrics => ({ refused: () => undefined, group: () => undefined, oddCost: (kind) => odd.push(kind) });
+const metrics = (): PaymasterMetrics => ({ refused: () => undefined, group: () => undefined, oddCost: (kind) => odd.push(kind), operation: () => undefined, ended: () => undefined });
 const newDesk = (over: PostgresEventStore = store): SponsorDesk => new SponsorDesk({ store: over, book: new PgSponsorBook(over), clock: systemClock, log, metrics: metrics() });
 const open = (epoch = 1n): Promise<PostgresEventStore> =>
   openEventStore({ source: 'paymaster', partitionMap: singleDatabase(url), region: 'test', epoch, clock: systemClock });

@@ -5,6 +5,7 @@ import { nsToSeconds, type Clock } from '@settlement/kernel/time';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { BlockMark, EntryPointAt, ExecutedOperation, OperationChain } from '../ports/operation-chain';
 import type { PaymasterLog } from '../ports/paymaster-log';
+import type { PaymasterMetrics } from '../ports/paymaster-metrics';
 import type { SponsorshipBook, SponsorshipRow } from '../ports/sponsorship-book';
 import type { SponsorshipDesk } from './sponsorship-desk';
 import { reservationOf } from './sponsorship.events';
@@ -23,6 +24,7 @@ export interface ChainFollowerOptions {
   readonly store: EventStore;
   readonly clock: Clock;
   readonly log: PaymasterLog;
+  readonly metrics: Pick<PaymasterMetrics, 'ended'>;
 }
 
 /** Blocks asked for at once; nodes limit the range of `eth_getLogs` to between 1,000 and 10,000. */
@@ -158,7 +160,10 @@ export class ChainFollower {
     const bySponsor = Map.groupBy(endings, ([sponsorId]) => sponsorId);
     for (const [sponsorId, own] of bySponsor) {
       for (let at = 0; at < own.length; at += ENDINGS_MAX) {
-        await this.options.desk.end(sponsorId, own.slice(at, at + ENDINGS_MAX).map(([, ending]) => ending));
+        const events = await this.options.desk.end(sponsorId, own.slice(at, at + ENDINGS_MAX).map(([, ending]) => ending));
+        const settled = events.filter(({ type }) => type === 'SponsorshipSettled').length;
+        if (settled > 0) this.options.metrics.ended('settled', settled);
+        if (events.length > settled) this.options.metrics.ended('expired', events.length - settled);
       }
     }
   }

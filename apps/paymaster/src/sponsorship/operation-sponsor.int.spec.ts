@@ -29,7 +29,7 @@ import { SponsorshipDesk } from './sponsorship-desk';
 const chainId = 'eip155:31337' as ChainId;
 const entryPoint = { address: `0x${'e1'.repeat(20)}` as EvmAddress, version: '0.8' as const, paymaster: `0x${'fa'.repeat(20)}` as EvmAddress };
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
-const metrics = { refused: () => undefined, group: () => undefined, oddCost: () => undefined };
+const metrics = { refused: () => undefined, group: () => undefined, oddCost: () => undefined, operation: () => undefined, ended: () => undefined };
 /** A test key, made from its name. */
 const signerKey = `0x${createHash('sha256').update('operation sponsor test signer').digest('hex')}`;
 const nothing = { enabled: true, senders: [], factories: [], contracts: [], allowUndecodable: true, caps: undefined, costPerOperationWeiMax: '', senderQuotas: [], sponsorQuotas: [], validitySeconds: 0n, displayName: 'Acme', displayIcon: '' };
@@ -101,7 +101,7 @@ function parts() {
 /** As a process that has just started. */
 function newProcess(): OperationSponsor {
   const { book, desk, policies } = parts();
-  return new OperationSponsor({ desk, book, policies, screener, signer: { get address() { return signer.address; }, sign: (digest) => signer.sign(digest) }, chainOf: () => chain, clock });
+  return new OperationSponsor({ desk, book, policies, screener, signer: { get address() { return signer.address; }, sign: (digest) => signer.sign(digest) }, chainOf: () => chain, clock, metrics });
 }
 
 const operation = (fields: Partial<UserOperation> = {}): UserOperation => ({

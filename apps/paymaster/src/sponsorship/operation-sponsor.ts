@@ -21,6 +21,7 @@ import type { SponsorPolicies } from '../policy/sponsor-policies';
 import type { SponsorPolicy } from '../policy/sponsor-policy';
 import type { EntryPointAt, OperationChain } from '../ports/operation-chain';
 import type { OperationScreener } from '../ports/operation-screener';
+import type { PaymasterMetrics } from '../ports/paymaster-metrics';
 import type { PaymasterSigner } from '../ports/paymaster-signer';
 import type { SponsorshipBook } from '../ports/sponsorship-book';
 import { allowGas, allowOperation, type AllowanceRefusal } from './allowance.policy';
@@ -63,6 +64,7 @@ export interface OperationSponsorOptions {
   readonly signer: PaymasterSigner;
   readonly chainOf: (chainId: ChainId) => OperationChain;
   readonly clock: Clock;
+  readonly metrics: Pick<PaymasterMetrics, 'operation'>;
 }
 
 /**
@@ -89,6 +91,12 @@ export class OperationSponsor {
    * left, also by another process, also after a crash at any point.
    */
   async sponsor(question: SponsorQuestion): Promise<SponsorAnswer> {
+    const answer = await this.answer(question);
+    this.options.metrics.operation(answer.kind === 'sponsored' ? 'sponsored' : answer.refusal.code);
+    return answer;
+  }
+
+  private async answer(question: SponsorQuestion): Promise<SponsorAnswer> {
     const { book, policies } = this.options;
     const { entryPoint, sponsorId, chainId } = question;
     const operation: UserOperation = { ...question.operation, ...fieldsOf(entryPoint, '0x' as HexBytes), signature: '0x' as HexBytes };

@@ -24,7 +24,7 @@ const chainId = 'eip155:31337' as ChainId;
 const entryPoint = `0x${'e1'.repeat(20)}` as EvmAddress;
 const paymaster = `0x${'fa'.repeat(20)}` as EvmAddress;
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
-const metrics = { refused: () => undefined, group: () => undefined, oddCost: () => undefined };
+const metrics = { refused: () => undefined, group: () => undefined, oddCost: () => undefined, operation: () => undefined, ended: () => undefined };
 
 let postgres: LocalPostgres;
 let url: string;
@@ -110,7 +110,7 @@ class ScriptedChain implements OperationChain {
 }
 
 function followerOf(chain: OperationChain, parts: Pick<ReturnType<typeof partsOver>, 'book' | 'desk'>, finalityDepth = 1): ChainFollower {
-  return new ChainFollower({ chainId, entryPoint: { address: entryPoint, version: '0.8', paymaster }, finalityDepth, pollMs: 10, chain, ...parts, store, clock: systemClock, log });
+  return new ChainFollower({ chainId, entryPoint: { address: entryPoint, version: '0.8', paymaster }, finalityDepth, pollMs: 10, chain, ...parts, store, clock: systemClock, log, metrics });
 }
 
 describe('sponsorships on Postgres', () => {
