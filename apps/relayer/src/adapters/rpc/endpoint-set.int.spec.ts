@@ -46,7 +46,7 @@ function endpoints(change: Partial<{ quorum: number; urls: readonly string[] }> 
     quorum: change.quorum ?? 2,
     privateBlocks: 3n,
     lagBlocksMax: 3n,
-    timeoutMs: 400,
+    timeoutMs: 1_000,
     clock: systemClock,
     logger: createLogger({ service: 'test', region: 'local', epoch: 1n, level: 'silent' }),
     metrics: {
@@ -78,7 +78,8 @@ describe('endpoints that must agree', () => {
 
   it('two that disagree about a nonce beyond lag are both not believed', async () => {
     proxies[1]?.set(new faults.LyingNonce(-1n));
-    await (await endpoints({ urls: [anvil.rpcUrl] , quorum: 1 })).broadcast([(await transfer()).raw]);
+    await endpoints({ urls: [anvil.rpcUrl], quorum: 1 }).broadcast([(await transfer()).raw]);
+    await rpc.call('evm_mine', []);
     const set = endpoints({ urls: proxies.slice(0, 2).map(({ url }) => url) });
     expect(await failure(set.transactionCount(signer.address))).toMatchObject({ code: 'RPC_DISAGREE', outcome: 'not-done' });
   });
@@ -86,7 +87,9 @@ describe('endpoints that must agree', () => {
   it('one that is behind is no liar, and a transaction that it has not seen is not absent because of it', async () => {
     const set = endpoints();
     const { raw, hash } = await transfer();
-    expect(await set.broadcast([raw])).toEqual([{ outcome: 'accepted' }]);
+    // Who is asked a little later may have heard of it by then.
+    expect((await set.broadcast([raw]))[0]?.outcome).toMatch(/^(?:accepted|already-known)$/);
+    await until('it is mined', async () => (await rpc.call('eth_getTransactionReceipt', [hash])) !== null);
     proxies[2]?.set(new faults.StaleHead(2n));
     expect((await set.receipts([hash])).get(hash)).toMatchObject({ transactionHash: hash, status: 1 });
     expect(disagreements.filter((it) => it.startsWith('rpc 3'))).toEqual([]);
@@ -173,7 +176,7 @@ describe('an endpoint out of use', () => {
     const set = endpoints();
     const before = performance.now();
     await rounds(set, 5);
-    expect(performance.now() - before).toBeLessThan(400);
+    expect(performance.now() - before).toBeLessThan(2_500);
     await until('it is out', async () => {
       await set.head();
       return states.get('rpc 2') === 'open';
@@ -205,7 +208,7 @@ describe('a broadcast', () => {
     proxies[2]?.set(new faults.TooManyRequests());
     const [outcome] = await endpoints().broadcast([raw]);
     expect(outcome?.outcome).toBe('unknown');
-    expect(await rpc.call('eth_getTransactionReceipt', [hash])).not.toBeNull();
+    await until('it is mined all the same', async () => (await rpc.call('eth_getTransactionReceipt', [hash])) !== null);
   });
 
   it('keeps what a batch says of the others when one item has no answer', async () => {

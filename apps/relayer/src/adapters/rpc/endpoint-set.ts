@@ -1,48 +1,27 @@
 import { RpcRefused } from '@settlement/chain/rpc';
 import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
-import type { Clock } from '@settlement/kernel/time';
 import type { HealthState } from '@settlement/observability/health';
-import type { Logger } from '@settlement/observability/logger';
 import type { FeeObservation } from '../../lane/fee.policy';
 import type { BroadcastOutcome, Broadcaster } from '../../ports/broadcaster';
 import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, ReceiptLog, SentCall, Simulation, SimulationOptions } from '../../ports/chain-reader';
-import type { DisagreementSubject, EndpointMetrics } from '../../ports/endpoint-metrics';
+import type { DisagreementSubject } from '../../ports/endpoint-metrics';
 import { agreedHead, agreedHeight, agreedReceipt, agreedValue, headKey, middleFees, receiptKey, simulationKey, type ReceiptVote } from './agreement.policy';
 import { BroadcastRoute } from './broadcast-route';
-import { Endpoint, textOf } from './endpoint';
-import { endpointName } from './endpoint-name';
+import type { Trip } from './circuit-breaker.policy';
+import type { Endpoint } from './endpoint';
+import { EndpointPanel, type EndpointPanelOptions, type Vote } from './endpoint-panel';
 import type { JsonRpcChain } from './json-rpc-chain';
 
-export interface EndpointSetOptions {
-  /** CAIP-2, for metrics. */
-  readonly caip2: string;
-  readonly chainId: bigint;
-  readonly rpcUrls: readonly string[];
-  readonly privateRpcUrls: readonly string[];
-  /** Endpoints that must say the same before it is believed. */
-  readonly quorum: number;
+export interface EndpointSetOptions extends EndpointPanelOptions {
   /** Blocks for which a transaction goes to the private endpoints only. */
   readonly privateBlocks: bigint;
   /** An endpoint further behind than this is not asked. Blocks. */
   readonly lagBlocksMax: bigint;
-  readonly timeoutMs: number;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: EndpointMetrics;
 }
 
-interface Vote<T> {
-  readonly endpoint: Endpoint;
-  readonly said: T;
-}
-
-/** Enough have answered to decide, and do not agree: this long the others are waited for. Milliseconds. */
-const GRACE_MS = 400;
 /** Below the head by this much, honest endpoints no longer differ but for deep reorgs. Blocks. */
 const SETTLED_BLOCKS = 2n;
-/** So long without an agreement is no flicker at the tip any more: somebody has to look. Milliseconds. */
-const UNDECIDED_MS_MAX = 3_000;
 /** How many heights below the best are tried when there is no quorum at the tip. */
 const STEPS_DOWN = 3n;
 
@@ -53,8 +32,7 @@ const STEPS_DOWN = 3n;
  */
 export class EndpointSet implements ChainReader, Broadcaster {
   readonly #options: EndpointSetOptions;
-  readonly #public: readonly Endpoint[];
-  readonly #private: readonly Endpoint[];
+  readonly #panel: EndpointPanel;
   readonly #route: BroadcastRoute;
   /** The last head that had a quorum. */
   #head: ChainHead | undefined;
@@ -62,41 +40,26 @@ export class EndpointSet implements ChainReader, Broadcaster {
   #countedAt = 0n;
   /** Agreed hashes of the last heights: what a probed liar is examined on. */
   readonly #settled = new Map<bigint, string>();
-  /** Questions that had no quorum the last time they were asked, and since when. */
-  readonly #open = new Map<string, { readonly sinceMs: number; readonly why: string }>();
 
   constructor(options: EndpointSetOptions) {
     this.#options = options;
-    const { timeoutMs, chainId, clock } = options;
-    const make = (kind: 'rpc' | 'private') => (url: string, index: number) =>
-      new Endpoint({ name: endpointName(kind, index, url), url, timeoutMs, chainId, clock, changed: (endpoint) => this.#report(endpoint) });
-    this.#public = options.rpcUrls.map(make('rpc'));
-    this.#private = options.privateRpcUrls.map(make('private'));
+    this.#panel = new EndpointPanel(options, (endpoint, chain) => this.#examine(endpoint, chain));
     this.#route = new BroadcastRoute(options.privateBlocks);
-    for (const it of [...this.#public, ...this.#private]) options.metrics.endpointState(options.caip2, it.name, it.breaker.state);
   }
 
-  /** Ready with a quorum in use; names every endpoint that is not, and why. */
   health(): HealthState {
-    const out = [...this.#public, ...this.#private].filter((it) => !it.usable);
-    const why = out.map((it) => it.describe()).join('; ');
-    const inUse = this.#public.length - out.filter((it) => this.#public.includes(it)).length;
-    const nowMs = this.#options.clock.monotonicMs();
-    const stuck = [...this.#open.values()].filter(({ sinceMs }) => nowMs - sinceMs > UNDECIDED_MS_MAX);
-    if (inUse >= this.#options.quorum && stuck.length > 0) return { ok: false, why: `${stuck.map((it) => it.why).join('; ')}. See docs/runbooks/endpoint-disagreement.md` };
-    if (inUse >= this.#options.quorum) return out.length === 0 ? { ok: true } : { ok: true, why };
-    return { ok: false, why: `${inUse} of ${this.#public.length} RPC endpoints in use, ${this.#options.quorum} must agree: ${why}. See docs/runbooks/endpoint-disagreement.md` };
+    return this.#panel.health();
   }
 
   chainId(): Promise<bigint> {
-    return this.#agree('chain', (chain) => chain.chainId(), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, String));
+    return this.#panel.agree('chain', (chain) => chain.chainId(), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, String));
   }
 
   async head(): Promise<ChainHead> {
-    this.#probeDue();
+    this.#panel.probeDue();
     const { quorum } = this.#options;
     const votes: Vote<ChainHead>[] = [];
-    let head = await this.#gather(
+    let head = await this.#panel.gather(
       (chain) => chain.head(),
       votes,
       (all) => agreedHead(all.map((it) => it.said), quorum),
@@ -109,17 +72,17 @@ export class EndpointSet implements ChainReader, Broadcaster {
       const there = await Promise.all(votes.map(({ endpoint, said }) => (said.number === height ? said : said.number > height ? endpoint.ask((chain) => chain.headAt(height)).catch(silent) : undefined)));
       head = agreedHead(there.filter((it) => it !== undefined), quorum);
     }
-    if (head === undefined) throw this.#undecided('heads', votes.length, votes.map(({ endpoint, said }) => `${endpoint.name} ${said.number} ${said.hash}`));
+    if (head === undefined) throw this.#panel.undecided('heads', votes.length, votes.map(({ endpoint, said }) => `${endpoint.name} ${said.number} ${said.hash}`));
     for (const vote of votes) this.#auditHead(vote, head);
     this.#remember(head);
-    this.#open.delete('heads');
+    this.#panel.decided('heads');
     return head;
   }
 
   async blockHashes(numbers: readonly bigint[]): Promise<ReadonlyMap<bigint, string | undefined>> {
     if (numbers.length === 0) return new Map();
     const { quorum } = this.#options;
-    return this.#agree(
+    return this.#panel.agree(
       'block',
       (chain) => chain.blockHashes(numbers),
       (votes) => {
@@ -160,7 +123,7 @@ export class EndpointSet implements ChainReader, Broadcaster {
   /** The highest that a quorum has reached: an endpoint that calls too much final does not decide alone. */
   async taggedHeight(tag: 'finalized' | 'safe'): Promise<bigint | undefined> {
     const { quorum } = this.#options;
-    const height = await this.#agree('block', (chain) => chain.taggedHeight(tag), (votes) => agreedHeight(votes.map((it) => it.said ?? -1n), quorum));
+    const height = await this.#panel.agree('block', (chain) => chain.taggedHeight(tag), (votes) => agreedHeight(votes.map((it) => it.said ?? -1n), quorum));
     return height < 0n ? undefined : height;
   }
 
@@ -172,7 +135,7 @@ export class EndpointSet implements ChainReader, Broadcaster {
   async receipts(hashes: readonly string[]): Promise<ReadonlyMap<string, Receipt | undefined>> {
     if (hashes.length === 0) return new Map();
     const { quorum } = this.#options;
-    return this.#agree(
+    return this.#panel.agree(
       'receipt',
       (chain) => chain.receiptVote(hashes),
       (votes) => {
@@ -191,75 +154,52 @@ export class EndpointSet implements ChainReader, Broadcaster {
   async sentCalls(hashes: readonly string[]): Promise<ReadonlyMap<string, SentCall>> {
     if (hashes.length === 0) return new Map();
     const key = (sent: ReadonlyMap<string, SentCall>): string => hashes.map((hash) => `${sent.get(hash)?.to ?? '-'} ${sent.get(hash)?.data ?? '-'}`).join(',');
-    return this.#agree('receipt', (chain) => chain.sentCalls(hashes), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, key));
+    return this.#panel.agree('receipt', (chain) => chain.sentCalls(hashes), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, key));
   }
 
   async fees(): Promise<FeeObservation> {
     const votes: Vote<FeeObservation>[] = [];
-    await this.#gather((chain) => chain.fees(), votes, (all) => (all.length >= this.#options.quorum ? true : undefined));
+    await this.#panel.gather((chain) => chain.fees(), votes, (all) => (all.length >= this.#options.quorum ? true : undefined));
     const fees = middleFees(votes.map((it) => it.said));
-    if (fees === undefined) throw this.#undecided('fees', 0, []);
-    this.#open.delete('fees');
+    if (fees === undefined) throw this.#panel.undecided('fees', 0, []);
+    this.#panel.decided('fees');
     return fees;
   }
 
   /** One endpoint's word is enough that a call works: at worst gas is burned. That it fails gives intents up, so a quorum must say so. */
   async calls(requests: readonly CallRequest[]): Promise<readonly CallOutcome[]> {
-    const first = await this.#first((chain) => chain.calls(requests));
+    const first = await this.#panel.first((chain) => chain.calls(requests));
     if (first.every((it) => it.ok)) return first;
     const key = (outcomes: readonly CallOutcome[]): string => outcomes.map((it) => (it.ok ? 'ok' : it.data)).join(',');
-    return this.#agree('call', (chain) => chain.calls(requests), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, key));
+    return this.#panel.agree('call', (chain) => chain.calls(requests), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, key));
   }
 
   /** One endpoint's word that all is well is enough; that something is not, or where intents are given up for it, a quorum's. */
   async simulate(requests: readonly CallRequest[], options: SimulationOptions): Promise<readonly Simulation[] | undefined> {
     if (!options.confirmed) {
-      const first = await this.#first((chain) => chain.simulate(requests, options));
+      const first = await this.#panel.first((chain) => chain.simulate(requests, options));
       if (first?.every((it) => it.ok) === true) return first;
     }
-    const said = await this.#agree('call', async (chain) => ({ all: await chain.simulate(requests, options) }), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, ({ all }) => simulationKey(all)));
+    const said = await this.#panel.agree('call', async (chain) => ({ all: await chain.simulate(requests, options) }), (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, ({ all }) => simulationKey(all)));
     return said.all;
   }
 
   /** All logs that any of a quorum has seen: none may be missing, and each is looked at by its receipt. */
   async logs(filter: { readonly address: EvmAddress; readonly topics: readonly (string | null)[]; readonly fromBlock: bigint }): Promise<readonly (ReceiptLog & { readonly transactionHash: string })[]> {
     const votes: Vote<readonly (ReceiptLog & { readonly transactionHash: string })[]>[] = [];
-    await this.#gather((chain) => chain.logs(filter), votes, (all) => (all.length >= this.#options.quorum ? true : undefined));
-    if (votes.length < this.#options.quorum) throw this.#undecided('logs', votes.length, []);
-    this.#open.delete('logs');
+    await this.#panel.gather((chain) => chain.logs(filter), votes, (all) => (all.length >= this.#options.quorum ? true : undefined));
+    if (votes.length < this.#options.quorum) throw this.#panel.undecided('logs', votes.length, []);
+    this.#panel.decided('logs');
     const seen = new Map(votes.flatMap(({ said }) => said.map((log) => [`${log.transactionHash} ${log.topics.join(' ')} ${log.data}`, log] as const)));
     return [...seen.values()];
   }
 
   async broadcast(raws: readonly HexBytes[]): Promise<readonly BroadcastOutcome[]> {
-    return this.#route.send(raws, { public: this.#public, private: this.#private, height: this.#head?.number });
-  }
-
-  // ------------------------------------------------------------------------------------------------ asking
-
-  /** The quorum's answer. `audit` sees every answer, also those that come after the decision. */
-  async #agree<T, R>(
-    what: DisagreementSubject,
-    question: (chain: JsonRpcChain) => Promise<T>,
-    decide: (votes: readonly Vote<T>[]) => R | undefined,
-    audit: (vote: Vote<T>, agreed: R) => void = () => undefined,
-  ): Promise<R> {
-    const votes: Vote<T>[] = [];
-    let agreed: R | undefined;
-    agreed = await this.#gather(question, votes, decide, (late) => {
-      if (agreed !== undefined) audit(late, agreed);
-    });
-    if (agreed === undefined) {
-      for (const { endpoint } of votes.length >= this.#options.quorum ? votes : []) this.#options.metrics.endpointDisagreement(this.#options.caip2, endpoint.name, what);
-      throw this.#undecided(what, votes.length, votes.map(({ endpoint }) => endpoint.name));
-    }
-    this.#open.delete(what);
-    for (const vote of votes) audit(vote, agreed);
-    return agreed;
+    return this.#route.send(raws, { public: this.#panel.public, private: this.#panel.private, height: this.#head?.number });
   }
 
   #agreeAt(what: 'nonce' | 'balance', height: bigint, question: (chain: JsonRpcChain) => Promise<bigint>): Promise<bigint> {
-    return this.#agree(
+    return this.#panel.agree(
       what,
       question,
       (votes) => agreedValue(votes.map((it) => it.said), this.#options.quorum, String),
@@ -268,87 +208,6 @@ export class EndpointSet implements ChainReader, Broadcaster {
       },
     );
   }
-
-  /**
-   * Asks all in use at once. Resolves with the first decision, or with none when all have answered or, once a quorum has,
-   * after a grace: one hung node must not set the pace.
-   */
-  async #gather<T, R>(
-    question: (chain: JsonRpcChain) => Promise<T>,
-    votes: Vote<T>[],
-    decide: (votes: readonly Vote<T>[]) => R | undefined,
-    late: (vote: Vote<T>) => void = () => undefined,
-  ): Promise<R | undefined> {
-    const asked = this.#inUse();
-    return new Promise<R | undefined>((resolve) => {
-      let open = asked.length;
-      let done = false;
-      let inGrace = false;
-      const finish = (decision: R | undefined): void => {
-        done = true;
-        resolve(decision);
-      };
-      const settle = (): void => {
-        open -= 1;
-        if (done) return;
-        const decision = decide(votes);
-        if (decision !== undefined || open === 0) finish(decision);
-        else if (votes.length >= this.#options.quorum && !inGrace) {
-          inGrace = true;
-          void this.#options.clock.sleep(GRACE_MS).then(() => {
-            if (!done) finish(undefined);
-          });
-        }
-      };
-      for (const endpoint of asked) {
-        endpoint.ask(question).then(
-          (said) => {
-            if (done) late({ endpoint, said });
-            else votes.push({ endpoint, said });
-            settle();
-          },
-          (error: unknown) => {
-            // Kept by the endpoint's breaker; for this question it abstains.
-            this.#options.logger.debug({ endpoint: endpoint.name, why: textOf(error) }, 'RPC endpoint did not answer');
-            settle();
-          },
-        );
-      }
-    });
-  }
-
-  /** The first of those in use that answers. */
-  async #first<T>(question: (chain: JsonRpcChain) => Promise<T>): Promise<T> {
-    let last: unknown;
-    for (const endpoint of this.#inUse()) {
-      try {
-        return await endpoint.ask(question);
-      } catch (error) {
-        if (!(error instanceof OperationalError)) throw error;
-        last = error;
-      }
-    }
-    throw last instanceof Error ? last : this.#undecided('calls', 0, []);
-  }
-
-  #inUse(): readonly Endpoint[] {
-    const inUse = this.#public.filter((it) => it.usable);
-    if (inUse.length >= this.#options.quorum) {
-      this.#open.delete('endpoints');
-      return inUse;
-    }
-    this.#probeDue();
-    throw this.#undecided('endpoints', inUse.length, []);
-  }
-
-  #undecided(what: string, answered: number, said: readonly string[]): OperationalError {
-    const out = this.#public.filter((it) => !it.usable).map((it) => it.describe());
-    const text = `no ${this.#options.quorum} of ${this.#public.length} endpoints agree on ${what}: ${answered} answered${said.length === 0 ? '' : ` (${said.join(', ')})`}${out.length === 0 ? '' : `; out of use: ${out.join('; ')}`}`;
-    this.#open.set(what, { sinceMs: this.#open.get(what)?.sinceMs ?? this.#options.clock.monotonicMs(), why: text });
-    return new OperationalError(answered >= this.#options.quorum ? 'RPC_DISAGREE' : 'RPC_NO_QUORUM', text, 'not-done');
-  }
-
-  // ------------------------------------------------------------------------------------------------ judging
 
   #auditHead({ endpoint, said }: Vote<ChainHead>, head: ChainHead | undefined): void {
     if (head === undefined) return;
@@ -382,29 +241,16 @@ export class EndpointSet implements ChainReader, Broadcaster {
     for (const number of this.#settled.keys()) if (number + 64n < head.number) this.#settled.delete(number);
   }
 
-  /** Those whose pause is over are examined in the background: right chain, near the head, and the truth about a settled block. */
-  #probeDue(): void {
-    const needed = this.#public.filter((it) => it.usable).length < this.#options.quorum;
-    for (const endpoint of [...this.#public, ...this.#private]) {
-      if (!endpoint.takeProbe(needed)) continue;
-      void endpoint.probe(async (chain) => {
-        const known = this.#head;
-        if (known === undefined || this.#private.includes(endpoint)) return undefined;
-        const { number } = await chain.head();
-        if (number + this.#options.lagBlocksMax < known.number) return { reason: 'lagging', why: `${known.number - number} blocks behind` };
-        const at = [...this.#settled].reverse().find(([height]) => height + SETTLED_BLOCKS <= known.number);
-        if (at === undefined) return undefined;
-        const block = await chain.headAt(at[0]);
-        return block === undefined || block.hash === at[1] ? undefined : { reason: 'lying', why: `another block ${at[0]} than the others` };
-      });
-    }
-  }
-
-  #report(endpoint: Endpoint): void {
-    const { caip2, metrics, logger } = this.#options;
-    metrics.endpointState(caip2, endpoint.name, endpoint.breaker.state);
-    if (endpoint.breaker.state === 'closed') logger.info({ endpoint: endpoint.name }, 'RPC endpoint in use again');
-    else if (endpoint.breaker.state === 'open') logger.warn({ endpoint: endpoint.name, reason: endpoint.breaker.reason, why: endpoint.breaker.why }, 'RPC endpoint out of use');
+  /** An endpoint that was out of use: near the head, and the truth about a settled block. That it serves this chain is seen before. */
+  async #examine(endpoint: Endpoint, chain: JsonRpcChain): Promise<{ readonly reason: Trip; readonly why: string } | undefined> {
+    const known = this.#head;
+    if (known === undefined || this.#panel.private.includes(endpoint)) return undefined;
+    const { number } = await chain.head();
+    if (number + this.#options.lagBlocksMax < known.number) return { reason: 'lagging', why: `${known.number - number} blocks behind` };
+    const at = [...this.#settled].reverse().find(([height]) => height + SETTLED_BLOCKS <= known.number);
+    if (at === undefined) return undefined;
+    const block = await chain.headAt(at[0]);
+    return block === undefined || block.hash === at[1] ? undefined : { reason: 'lying', why: `another block ${at[0]} than the others` };
   }
 }
 
