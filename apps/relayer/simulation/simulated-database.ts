@@ -91,8 +91,12 @@ export class SimulatedDatabase {
     this.#checkFence(fence);
     const claimed = plans.flatMap(({ intentIds, transactionId }) => intentIds.filter((intentId) => this.#heldByOther(intentId, transactionId)));
     if (claimed.length > 0) return { recorded: 0, claimed };
-    this.#writeAll(plans.map(({ append }) => append), fence);
-    for (const { intentIds, transactionId } of plans) for (const intentId of intentIds) this.claims.set(intentId, transactionId);
+    const results = this.#writeAll(plans.map(({ append }) => append), fence);
+    // A first attempt whose COMMIT came late holds the claims' rows locked: its repetition waits, and finds all of it done. Claims
+    // are never made anew by what is a repetition.
+    for (const [index, { intentIds, transactionId }] of plans.entries()) {
+      if (results[index]?.outcome === 'appended') for (const intentId of intentIds) this.claims.set(intentId, transactionId);
+    }
     return { recorded: plans.length, claimed: [] };
   }
 
