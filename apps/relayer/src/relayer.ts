@@ -139,9 +139,9 @@ export class Relayer {
     await this.#projection.catchUp();
     const snapshot = await this.#state.snapshot();
     this.#work.restore(snapshot);
-    for (const events of (await this.#parts.store.readStreams(snapshot.transactions.map((it) => it.streamId))).values()) this.#work.remember(events);
+    for (const events of (await store.readStreams(snapshot.transactions.map((it) => it.streamId))).values()) this.#work.remember(events);
     const lanes = this.#chains.flatMap(({ laneIds, treasuryIds }) => [...laneIds, ...treasuryIds]);
-    for (const events of (await this.#parts.store.readStreams(lanes.map(laneStreamOf))).values()) this.#work.remember(events);
+    for (const events of (await store.readStreams(lanes.map(laneStreamOf))).values()) this.#work.remember(events);
     this.#follower.follow(snapshot.positions);
     this.#keeper.start();
     for (const it of this.#chains) {

@@ -96,7 +96,8 @@ export class WorkFollower {
   /** One page, one reader at a time: order within a partition is what the fold stands on. */
   #read(partition: number): Promise<number> {
     const reading = this.#reading.then(() => this.#page(partition));
-    this.#reading = reading.catch(() => undefined);
+    // Whoever asked for the page hears of its failure; the next reader only waits for the end.
+    this.#reading = Promise.allSettled([reading]);
     return reading;
   }
 

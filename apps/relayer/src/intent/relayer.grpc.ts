@@ -10,7 +10,7 @@ import {
   type LaneStatus,
   type SubmitResponse,
 } from '@settlement/proto/relayer/v1/relayer';
-import { ITSELF } from '../lane/lane-guard';
+import { ITSELF } from '../lane/quarantine.policy';
 import { relayerCodec } from '../relayer.codec';
 import type { IntentSubmission } from './intent-submission';
 

@@ -3,17 +3,9 @@ import { QuarantineReason, quarantineReasonToJSON } from '@settlement/proto/rela
 import { relayerCodec } from '../relayer.codec';
 import type { LaneEvent } from '../relayer.events';
 import type { Attempts } from './attempts';
-import { fenceOf, type LaneMemory, type LaneParts } from './lane-parts';
-import { decideQuarantine, type Quarantine, type QuarantineLimits } from './quarantine.policy';
+import { fenceOf, type GuardSettings, type LaneMemory, type LaneParts } from './lane-parts';
+import { decideQuarantine, ITSELF, type Quarantine } from './quarantine.policy';
 import { reconcileAtStart } from './start-reconciliation';
-
-export interface GuardSettings extends QuarantineLimits {
-  /** How often the key's balance and count are read. Milliseconds. */
-  readonly checkMs: number;
-}
-
-/** Who ends a quarantine whose cause has passed. */
-export const ITSELF = 'relayer';
 
 /**
  * Looks after the lane's standing: balance, failures, age, and the chain's count of the key, which no transaction of this log

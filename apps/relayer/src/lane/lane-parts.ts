@@ -17,9 +17,7 @@ import type { FinalityTag } from './finality.policy';
 import type { IntentQueue } from './intent-queue';
 import type { LaneBook } from './lane-book';
 import type { PackLimits } from './pack.policy';
-import type { GuardSettings } from './lane-guard';
-import type { Quarantine } from './quarantine.policy';
-import type { TopUps } from './top-ups';
+import type { Quarantine, QuarantineLimits } from './quarantine.policy';
 import type { ReplacementLimits } from './replacement.policy';
 
 export interface LaneSettings {
@@ -47,6 +45,11 @@ export interface ExecutionRules {
   readonly contracts: ChainContracts;
   readonly allowList: AllowList;
   readonly blockTimeMs: number;
+}
+
+export interface GuardSettings extends QuarantineLimits {
+  /** How often the key's balance and count are read. Milliseconds. */
+  readonly checkMs: number;
 }
 
 export interface ReplacementSettings {
@@ -83,9 +86,15 @@ export interface LaneParts {
   /** Which of what waits is this lane's to take; everything when it is absent. */
   readonly share?: LaneShare | undefined;
   /** The lane of the treasury's key: it gives the other keys of its chain gas money, and executes nothing else. */
-  readonly topUps?: TopUps | undefined;
+  readonly topUps?: LaneDuty | undefined;
   /** The quarantine that the log has for this lane, known once the lane is restored. */
   readonly standing?: (() => Quarantine | undefined) | undefined;
+}
+
+/** Something that a lane does beside its loops, as long as it is held. */
+export interface LaneDuty {
+  /** Answers after how many milliseconds to come again. */
+  step(parts: LaneParts, memory: LaneMemory): Promise<number>;
 }
 
 /** How the lanes of this process, and the processes, share what waits. Nothing of safety rests on it. */

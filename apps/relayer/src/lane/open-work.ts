@@ -5,8 +5,7 @@ import { relayerCodec } from '../relayer.codec';
 import type { RelayerEvent } from '../relayer.events';
 import { transactionStreamOf } from '../transaction/transaction.decider';
 import type { IntentQueue } from './intent-queue';
-import { ITSELF } from './lane-guard';
-import type { Quarantine } from './quarantine.policy';
+import { ITSELF, type Quarantine } from './quarantine.policy';
 import { DAY_NS, type PastTopUp } from './top-up.policy';
 
 /** An intent's acceptance, as recorded. */

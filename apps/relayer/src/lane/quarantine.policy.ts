@@ -1,5 +1,8 @@
 import { QuarantineReason } from '@settlement/proto/relayer/v1/relayer';
 
+/** Who ends a quarantine whose cause has passed. */
+export const ITSELF = 'relayer';
+
 export interface Quarantine {
   readonly reason: QuarantineReason;
   /** For a person: the figures, and what to do. */

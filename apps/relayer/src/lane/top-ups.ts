@@ -1,6 +1,6 @@
 import type { EvmAddress } from '@settlement/kernel/address';
 import { relayerCodec } from '../relayer.codec';
-import { fenceOf, type LaneMemory, type LaneParts } from './lane-parts';
+import { fenceOf, type LaneDuty, type LaneMemory, type LaneParts } from './lane-parts';
 import type { OpenWork } from './open-work';
 import { decideTopUp, type TopUpLimits } from './top-up.policy';
 
@@ -12,7 +12,7 @@ export interface TopUpSettings extends TopUpLimits {
  * Gives the keys of one chain gas money from the treasury's key. Runs with the treasury's own lane: its fence admits one
  * writer, and what was given is read from the log, which the lane has caught up with before it runs.
  */
-export class TopUps {
+export class TopUps implements LaneDuty {
   /** On record, and not read back yet. */
   readonly #recorded = new Set<string>();
   #why: string | undefined;
