@@ -6,6 +6,7 @@ import { notAllowed } from './allow-list.policy';
 import { isGasAnomaly } from './gas-anomaly.policy';
 import type { LaneMemory, LaneParts } from './lane-parts';
 import { gasLimitOf, type Pack } from './pack.policy';
+import { Patience } from './patience';
 import { judge } from './simulation.policy';
 
 export interface Faulty {
@@ -32,9 +33,6 @@ type PreFlightParts = Pick<LaneParts, 'reader' | 'calls' | 'settings' | 'signer'
 
 /** A contract that refuses everybody is asked again after this. Milliseconds. */
 const REFUSAL_MS = 1_000;
-/** What may go through later is tried again after this, and given up when it was accepted so long ago. Milliseconds. */
-const LATER_MS = 500;
-const LATER_AGE_MS_MAX = 60_000;
 /** Delegate calls are looked at with the first transaction of a kind and token, and again after this: they change by upgrades. Milliseconds. */
 const DELEGATES_MS = 300_000;
 
@@ -53,7 +51,7 @@ export function callOf({ signer, settings, calls }: Pick<LaneParts, 'signer' | '
 export class PreFlight {
   /** Until when a kind, or an intent, is not tried again. Monotonic milliseconds. */
   readonly #refusedUntilMs = new Map<string, number>();
-  readonly #notBeforeMs = new Map<string, number>();
+  readonly #patience = new Patience();
 
   /** When a kind and token were last looked at for delegate calls. Monotonic milliseconds. */
   readonly #tracedAtMs = new Map<string, number>();
@@ -67,9 +65,10 @@ export class PreFlight {
   /** Without what was found to wait a moment ago: it must not take the place of what can go. */
   eligible(waiting: readonly AcceptedIntent[]): readonly AcceptedIntent[] {
     const nowMs = this.parts.clock.monotonicMs();
-    for (const memory of [this.#refusedUntilMs, this.#notBeforeMs]) for (const [key, untilMs] of memory) if (untilMs <= nowMs) memory.delete(key);
-    if (this.#refusedUntilMs.size === 0 && this.#notBeforeMs.size === 0) return waiting;
-    return waiting.filter(({ intent }) => !this.#refusedUntilMs.has(intent.call.kind) && !this.#notBeforeMs.has(intent.intentId));
+    for (const [kind, untilMs] of this.#refusedUntilMs) if (untilMs <= nowMs) this.#refusedUntilMs.delete(kind);
+    if (this.#patience.size > 0) this.#patience.keep(new Set(waiting.map(({ intent }) => intent.intentId)), nowMs);
+    if (this.#refusedUntilMs.size === 0 && this.#patience.size === 0) return waiting;
+    return waiting.filter(({ intent }) => !this.#refusedUntilMs.has(intent.call.kind) && !this.#patience.waits(intent.intentId, nowMs));
   }
 
   async check(packs: readonly Pack[]): Promise<PreFlightResult> {
@@ -130,6 +129,7 @@ export class PreFlight {
       const answer = alone[index];
       if (answer === undefined) throw new OperationalError('RPC_MALFORMED', 'a simulation has no answer', 'not-done');
       if (answer.outcome === 'fine') {
+        this.#patience.forget(accepted.intent.intentId);
         sound.push(accepted);
         continue;
       }
@@ -139,13 +139,12 @@ export class PreFlight {
         continue;
       }
       const { blame, reason, name } = calls.revertOf([accepted.intent.call], answer.data);
-      const ageMs = Number(clock.nowNs() - accepted.acceptedAtNs) / 1e6;
       const elsewhere = whole.kind === 'userOperation' ? await this.#executedBy(accepted) : undefined;
       if (blame === 'done') single.push(accepted);
       else if (elsewhere !== undefined) faulty.push({ accepted, reason: IntentReason.INTENT_REASON_DUPLICATE, detail: `executed by ${elsewhere}` });
-      else if (blame === 'contract' || (blame === 'later' && ageMs < LATER_AGE_MS_MAX)) {
-        this.#notBeforeMs.set(accepted.intent.intentId, clock.monotonicMs() + LATER_MS);
-      } else faulty.push({ accepted, reason, detail: `reverts: ${name}` });
+      // A contract that refuses everybody is nobody's fault, however long it does.
+      else if ((blame === 'later' || blame === 'contract') && (this.#patience.wait(accepted.intent.intentId, clock.monotonicMs()) || blame === 'contract')) continue;
+      else faulty.push({ accepted, reason, detail: `reverts: ${name}` });
     }
     const good = single.map((accepted) => packOf(accepted));
     // Each works alone and all fail, or are refused, together: then each goes alone.
