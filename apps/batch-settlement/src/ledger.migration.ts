@@ -248,6 +248,7 @@ const LEDGER_MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'ledger', sql: ledger },
   { version: 2, name: 'pending credits', sql: pending },
   { version: 3, name: 'final word on a batch', sql: finalWord },
+  { version: 4, name: 'final word on a refund', sql: `alter table ledger.refund add column fact_version bigint not null default 0;` },
 ];
 
 /** Brings the service's own tables up to date. */

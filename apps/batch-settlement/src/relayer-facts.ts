@@ -26,9 +26,9 @@ interface SettleOutcome {
   readonly factVersion?: bigint;
 }
 
-/** The chain took back a transaction of a batch. */
+/** The chain took back a transaction of a batch or refund. */
 interface TakenBack {
-  readonly batchId: string;
+  readonly subjectId: string;
   readonly transactionHash: string;
   readonly factVersion: bigint;
 }
@@ -53,10 +53,8 @@ export function relayerFacts(store: EventStore, clock: Clock, backoffNs: bigint)
         if (type === 'TransactionIncluded') for (const batchId of settledBy(TransactionIncluded.decode(payload).outcomes)) waits.set(batchId, 'NOT_FINAL');
         else if (type === 'TransactionReorged') {
           const { outcomes, transactionHash } = TransactionReorged.decode(payload);
-          for (const batchId of settledBy(outcomes)) {
-            waits.set(batchId, 'REORGED');
-            takenBack.push({ batchId, transactionHash, factVersion });
-          }
+          for (const batchId of settledBy(outcomes)) waits.set(batchId, 'REORGED');
+          takenBack.push(...outcomes.map(({ subjectId }) => ({ subjectId, transactionHash, factVersion })));
         } else if (type === 'TransactionFinalized') {
           const { blockNumber, transactionHash: ownHash, outcomes } = TransactionFinalized.decode(payload);
           for (const outcome of outcomes) {
@@ -66,7 +64,7 @@ export function relayerFacts(store: EventStore, clock: Clock, backoffNs: bigint)
             const place = { blockNumber, transactionHash, traceparent };
             if (outcome.kind === IntentKind.INTENT_KIND_SETTLE) settled.push({ batchId: outcome.subjectId, outcome, code, ...place, factVersion });
             else if (outcome.kind === IntentKind.INTENT_KIND_REFUND) {
-              refunds.push({ refundId: outcome.subjectId, step: { command: refundCommand(outcome, code, transactionHash, nowNs), ...place } });
+              refunds.push({ refundId: outcome.subjectId, step: { command: refundCommand(outcome, code, transactionHash, nowNs), ...place, factVersion } });
             }
           }
         } else if (type === 'IntentExpired') {
@@ -113,23 +111,29 @@ async function sayWhy(tx: Transaction, waits: ReadonlyMap<string, string>): Prom
 }
 
 /**
- * Payouts of a batch that was final and is not any more: whether the money has reached its merchants is not known, so they are
- * kept out of batches until a person has looked. Reconciliation shows the difference meanwhile.
+ * Payouts and refunds that were final and are not any more: whether the money has moved is not known, so their merchants are kept
+ * out of batches until a person has looked. Reconciliation shows the difference meanwhile. A word that is older than the final
+ * one takes nothing back.
  */
 async function holdUnpaid(tx: Transaction, takenBack: readonly TakenBack[], nowNs: bigint): Promise<readonly Append[]> {
   if (takenBack.length === 0) return [];
-  const paid = await tx.query<{ batch_id: string; merchant_id: string; payout_id: string; chain_id: string; token: string }>(
-    `select b.batch_id, p.merchant_id, p.payout_id, b.chain_id, b.token
-       from unnest($1::text[], $2::text[], $3::bigint[]) t (batch_id, hash, version)
-       join ledger.batch b on b.batch_id = t.batch_id and b.state = 'settled' and b.transaction_hash = t.hash and b.fact_version > 0 and b.fact_version < t.version
-       join ledger.payout p on p.batch_id = b.batch_id and p.state = 'paid' order by p.payout_id`,
-    [takenBack.map((t) => t.batchId), takenBack.map((t) => t.transactionHash), takenBack.map((t) => t.factVersion.toString())],
+  const values = [takenBack.map((t) => t.subjectId), takenBack.map((t) => t.transactionHash), takenBack.map((t) => t.factVersion.toString())];
+  const news = 'unnest($1::text[], $2::text[], $3::bigint[]) t (subject_id, hash, version)';
+  const violated = await tx.query<{ batch_id: string; merchant_id: string; subject_id: string; chain_id: string; token: string }>(
+    `select b.batch_id, p.merchant_id, p.payout_id as subject_id, b.chain_id, b.token from ${news}
+       join ledger.batch b on b.batch_id = t.subject_id and b.state = 'settled' and b.transaction_hash = t.hash and b.fact_version > 0 and b.fact_version < t.version
+       join ledger.payout p on p.batch_id = b.batch_id and p.state = 'paid'
+     union all
+     select '', r.merchant_id, r.refund_id, r.chain_id, r.token from ${news}
+       join ledger.refund r on r.refund_id = t.subject_id and r.state = 'paid' and r.transaction_hash = t.hash and r.fact_version > 0 and r.fact_version < t.version
+     order by 3`,
+    values,
   );
-  if (paid.length === 0) return [];
-  await tx.query('update ledger.batch set reason = $2 where batch_id = any($1::text[])', [paid.map((p) => p.batch_id), FINALITY_VIOLATED]);
+  if (violated.length === 0) return [];
+  await tx.query('update ledger.batch set reason = $2 where batch_id = any($1::text[])', [violated.map((v) => v.batch_id), FINALITY_VIOLATED]);
   return holdMerchants(
     tx,
-    paid.map((p) => ({ merchantId: p.merchant_id, chainId: p.chain_id, token: p.token, payoutId: p.payout_id, code: FINALITY_VIOLATED })),
+    violated.map((v) => ({ merchantId: v.merchant_id, chainId: v.chain_id, token: v.token, payoutId: v.subject_id, code: FINALITY_VIOLATED })),
     nowNs,
   );
 }

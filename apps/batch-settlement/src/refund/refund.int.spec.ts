@@ -57,6 +57,26 @@ describe('refunds on Postgres', () => {
     expect(await ledger.eventTypes(`refund-${refundId}`)).toEqual(['RefundReserved', 'RefundSubmitted', 'RefundPaid']);
   });
 
+  it('pays nothing by a block that is not final, and keeps the merchant out of batches when the chain takes back a final one', async () => {
+    const payment = collected(merchant, 100n);
+    const refund = refundRequested(merchant, payment.fact.paymentId, 40n);
+    const { refundId } = refund.fact;
+    await ledger.gateway(payment, refund);
+    await ledger.refunds.advanceAll();
+    const final = finalized({ subjectId: refundId, kind: INTENT_KIND_REFUND });
+    const block = { transactionId: final.transactionId, chainId: final.chainId, transactionHash: final.transactionHash, outcomes: final.outcomes, blockHash: '0xb1' };
+    await ledger.included({ ...block, blockNumber: 20n, status: 1, includedAtNs: 1n });
+    await ledger.reorged({ ...block, reorgedAtNs: 2n });
+    expect(await stateOf(refundId)).toMatchObject({ state: 'submitted' });
+    expect(await ledger.balances(merchant.merchantId)).toEqual({ payable: 60n, inBatch: 0n, refunding: 40n });
+    await ledger.relayer(final);
+    const held = () => ledger.rows<{ code: string; payout_id: string }>('select code, payout_id from ledger.payout_hold where merchant_id = $1', [merchant.merchantId]);
+    await ledger.reorged({ ...block, reorgedAtNs: 2n }, 1n);
+    expect(await held()).toEqual([]);
+    await ledger.reorged({ ...block, reorgedAtNs: 3n }, 2n);
+    expect(await held()).toEqual([{ code: 'FINALITY_VIOLATED', payout_id: refundId }]);
+  });
+
   it('takes a redelivered request for the same', async () => {
     const payment = collected(merchant, 100n);
     const refund = refundRequested(merchant, payment.fact.paymentId, 40n);

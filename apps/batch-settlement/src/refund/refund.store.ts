@@ -167,6 +167,8 @@ export interface RefundStep {
   readonly blockNumber: bigint;
   readonly transactionHash: string;
   readonly traceparent: string;
+  /** Of the stream of the relayer's transaction that says so; absent for what is no word of the chain's. */
+  readonly factVersion?: bigint;
 }
 
 /** Decides and writes the effects of the next step of several refunds; answers the appends to add last. */
@@ -219,8 +221,8 @@ export async function executeRefunds(tx: Transaction, steps: readonly RefundStep
     );
   }
   await tx.query(
-    `update ledger.refund r set state = s.state, code = s.code, transaction_hash = s.hash, block_number = s.block, ended_at_ns = s.ended
-       from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[]) s (refund_id, state, code, hash, block, ended)
+    `update ledger.refund r set state = s.state, code = s.code, transaction_hash = s.hash, block_number = s.block, ended_at_ns = s.ended, fact_version = s.version
+       from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[]) s (refund_id, state, code, hash, block, ended, version)
       where r.refund_id = s.refund_id`,
     [
       decided.map((d) => d.event.refundId),
@@ -229,6 +231,7 @@ export async function executeRefunds(tx: Transaction, steps: readonly RefundStep
       decided.map((d) => ('transactionHash' in d.event ? d.event.transactionHash : '')),
       decided.map((d) => (d.event.type === 'RefundPaid' ? d.step.blockNumber.toString() : '0')),
       decided.map((d) => (d.event.type === 'RefundSubmitted' || d.event.type === 'RefundDisputed' ? '0' : d.step.command.nowNs.toString())),
+      decided.map((d) => (d.step.factVersion ?? 0n).toString()),
     ],
   );
   return appends;
