@@ -4,7 +4,8 @@ export type Trip = 'timeouts' | 'unreachable' | 'malformed' | 'rate-limited' | '
 export type Breaker =
   /** `failures`: in a row. `strikes`: contradictions of a quorum since it was put back, which was at `sinceMs`. */
   | { readonly state: 'closed'; readonly failures: number; readonly strikes: number; readonly trips: number; readonly sinceMs: number }
-  | { readonly state: 'open'; readonly reason: Trip; readonly why: string; readonly sinceMs: number; readonly untilMs: number; readonly trips: number }
+  /** `asked`: the pause is the server's own, by Retry-After. */
+  | { readonly state: 'open'; readonly reason: Trip; readonly why: string; readonly sinceMs: number; readonly untilMs: number; readonly trips: number; readonly asked: boolean }
   /** One probe is under way; nothing else is asked of it. */
   | { readonly state: 'half-open'; readonly reason: Trip; readonly why: string; readonly trips: number };
 
@@ -47,13 +48,13 @@ export function contradicted(breaker: Breaker, what: string, nowMs: number): Bre
 export function tripped(breaker: Breaker, reason: Trip, why: string, nowMs: number, retryAfterMs?: number): Breaker {
   const trips = breaker.trips + 1;
   const pauseMs = retryAfterMs === undefined ? Math.min(PAUSE_MS_MAX, PAUSE_MS * 2 ** Math.min(breaker.trips, 10)) : Math.min(RETRY_AFTER_MS_MAX, retryAfterMs);
-  return { state: 'open', reason, why, sinceMs: nowMs, untilMs: nowMs + pauseMs, trips };
+  return { state: 'open', reason, why, sinceMs: nowMs, untilMs: nowMs + pauseMs, trips, asked: retryAfterMs !== undefined };
 }
 
 /** Due for a probe: half-open, once. `needed`: there is no quorum without it, so unless it asked for the pause it is examined each second. */
 export function probing(breaker: Breaker, nowMs: number, needed = false): Breaker {
   if (breaker.state !== 'open') return breaker;
-  const dueMs = needed && breaker.reason !== 'rate-limited' ? Math.min(breaker.untilMs, breaker.sinceMs + PAUSE_MS) : breaker.untilMs;
+  const dueMs = needed && !breaker.asked ? Math.min(breaker.untilMs, breaker.sinceMs + PAUSE_MS) : breaker.untilMs;
   return nowMs >= dueMs ? { state: 'half-open', reason: breaker.reason, why: breaker.why, trips: breaker.trips } : breaker;
 }
 

@@ -71,16 +71,21 @@ export class Endpoint {
   /** Asks while half-open: passes when `fit` answers undefined, else stays out of use for what it answers. */
   async probe(fit: (chain: JsonRpcChain) => Promise<{ readonly reason: Trip; readonly why: string } | undefined>): Promise<void> {
     const { reason } = this.#breaker.state === 'half-open' ? this.#breaker : { reason: 'unreachable' as const };
-    let verdict: { readonly reason: Trip; readonly why: string } | undefined;
+    let verdict: { readonly reason: Trip; readonly why: string; readonly retryAfterMs?: number | undefined } | undefined;
     try {
       this.#verified = undefined;
       await this.#onChain();
       verdict = await fit(this.chain);
     } catch (error) {
-      verdict = { reason: error instanceof OperationalError && error.code === 'WRONG_CHAIN' ? 'wrong-chain' : reason, why: textOf(error) };
+      const again = error instanceof RpcHttpFailure && error.status === 429;
+      verdict = {
+        reason: again ? 'rate-limited' : error instanceof OperationalError && error.code === 'WRONG_CHAIN' ? 'wrong-chain' : reason,
+        why: textOf(error),
+        retryAfterMs: again ? error.retryAfterMs : undefined,
+      };
     }
     if (this.#breaker.state !== 'half-open') return;
-    this.#become(verdict === undefined ? restored(this.#breaker, this.#options.clock.monotonicMs()) : tripped(this.#breaker, verdict.reason, verdict.why, this.#options.clock.monotonicMs()));
+    this.#become(verdict === undefined ? restored(this.#breaker, this.#options.clock.monotonicMs()) : tripped(this.#breaker, verdict.reason, verdict.why, this.#options.clock.monotonicMs(), verdict.retryAfterMs));
   }
 
   /** Once, and again with each probe: an endpoint may be pointed at another chain while we run. */
