@@ -125,7 +125,8 @@ export class PgSponsorshipBook implements SponsorshipBook {
   }
 
   async apply(tx: Transaction, events: readonly SponsorshipEvent[]): Promise<void> {
-    for (const event of events) await this.applyOne(tx, event);
+    // Sent together; the connection keeps their order, in which a signature follows its grant.
+    await Promise.all(events.map((event) => this.applyOne(tx, event)));
   }
 
   async cursor(chainId: string, entryPoint: string): Promise<bigint | undefined> {

@@ -131,10 +131,11 @@ export class SponsorDesk {
     if (written.status === 'rejected') throw written.reason;
     if (appended.status === 'rejected') throw appended.reason;
     for (const [i, result] of appended.value.entries()) {
-      // Another process has changed the other stream: everything is rolled back and decided again on what stands then.
-      if (i >= encoded.length && result.outcome === 'conflict') throw new OperationalError('CONTENTION', `${result.streamId} was changed meanwhile`, 'not-done');
+      // Another process has changed the other stream, perhaps by the same command: everything is rolled back, tables included,
+      // and decided again on what stands then.
+      if (i >= encoded.length && result.outcome !== 'appended') throw new OperationalError('CONTENTION', `${result.streamId} was changed meanwhile`, 'not-done');
       // The row lock has kept everybody else away: a log that stands elsewhere than the book is damage, not concurrency.
-      invariant(result.outcome !== 'conflict' && (i >= encoded.length || result.outcome === 'appended'), 'SPONSOR_BOOK', 'the sponsor book and its log disagree', { sponsorId, version, result });
+      invariant(result.outcome === 'appended', 'SPONSOR_BOOK', 'the sponsor book and its log disagree', { sponsorId, version, result });
     }
   }
 

@@ -170,7 +170,8 @@ export class OperationSponsor {
   private async finish(sponsorshipId: string, question: SponsorQuestion, policy: SponsorPolicy): Promise<SponsorAnswer | undefined> {
     const { desk, signer, clock } = this.options;
     const { entryPoint } = question;
-    const { state } = await desk.load(sponsorshipId);
+    const loaded = await desk.load(sponsorshipId);
+    const { state } = loaded;
     const issued = 'issue' in state ? state.issue : undefined;
     if (issued !== undefined) return { kind: 'sponsored', policy, sponsorshipId, fields: fieldsOf(entryPoint, issued.paymasterData as HexBytes) };
     if (state.phase !== 'granted') return undefined;
@@ -194,7 +195,7 @@ export class OperationSponsor {
       validUntil: grant.validUntil,
       issuedAtNs: clock.nowNs(),
     };
-    const after = await desk.issue(issue, question.traceparent);
+    const after = await desk.issue(issue, loaded, question.traceparent);
     // Hardware signs the same digest to other bytes: what is recorded is what everybody gets.
     const recorded = 'issue' in after ? after.issue : undefined;
     return recorded === undefined ? undefined : { kind: 'sponsored', policy, sponsorshipId, fields: fieldsOf(entryPoint, recorded.paymasterData as HexBytes) };

@@ -149,10 +149,13 @@ describe('sponsorships on Postgres', () => {
     const { desk, book } = partsOver(store);
     const grant = grantOf(sponsorId, 'signed', 60n);
     await desk.grant(grant, freely, '');
-    const first = await desk.issue(issueOf(grant), '');
-    const second = await desk.issue({ ...issueOf(grant), paymasterData: '0xff' }, '');
+    const read = await desk.load(grant.sponsorshipId);
+    // Both have read it unsigned; then one after the other writes.
+    const first = await desk.issue(issueOf(grant), read, '');
+    const second = await desk.issue({ ...issueOf(grant), paymasterData: '0xff' }, read, '');
     expect([first, second].map((state) => ('issue' in state ? state.issue?.paymasterData : ''))).toEqual([`0x${grant.sponsorshipId.slice(2)}`, `0x${grant.sponsorshipId.slice(2)}`]);
     expect(await book.find(grant.sponsorshipId)).toMatchObject({ state: 'issued' });
+    expect(await reconcileSponsorshipBook(store, store)).toBe(0);
   });
 
   it('counts quotas a sender and a sponsor, under 64 callers, and forgets what expired', async () => {
@@ -204,7 +207,7 @@ describe('following the chain', () => {
     const parts = partsOver(store);
     const grant = grantOf(sponsorId, name, cost, { validUntil: systemClock.nowNs() / 1_000_000_000n + 100n, nonce: BigInt(sponsors) });
     await parts.desk.grant(grant, freely, '');
-    await parts.desk.issue(issueOf(grant), '');
+    await parts.desk.issue(issueOf(grant), await parts.desk.load(grant.sponsorshipId), '');
     const chain = new ScriptedChain();
     await follow(chain, grant, followerOf(chain, parts), parts);
     return sponsorId;
@@ -225,6 +228,25 @@ describe('following the chain', () => {
       expect(await parts.book.find(grant.sponsorshipId)).toMatchObject({ state: 'settled' });
     });
     expect(await sumsOf(sponsorId)).toEqual({ reserved: 0n, spent: 42n });
+  });
+
+  it('two processes that follow at once settle once, and their tables agree with the log', async () => {
+    const other = await open();
+    try {
+      const sponsorId = await settled('followed twice', async (chain, grant, follower) => {
+        chain.blocks.push({ time: now(), executed: [{ sponsorshipId: grant.sponsorshipId as Bytes32, costWei: 33n }] }, { time: now() + 1n, executed: [] });
+        const second = followerOf(chain, partsOver(other));
+        // The slower one finds the stream changed under it, is rolled back whole, and has nothing left to do when it tries again.
+        const steps = await Promise.allSettled([follower.step(), second.step(), follower.step()]);
+        for (const step of steps) if (step.status === 'rejected') expect(step.reason).toMatchObject({ code: 'CONTENTION', outcome: 'not-done' });
+        await second.step();
+        expect(await store.readStream(`sponsorship-${grant.sponsorshipId}`)).toHaveLength(3);
+      });
+      expect(await sumsOf(sponsorId)).toEqual({ reserved: 0n, spent: 33n });
+      expect(await reconcileSponsorshipBook(store, store)).toBe(0);
+    } finally {
+      await other.close();
+    }
   });
 
   it('settles by sender and nonce where the paymaster could not write its log', async () => {

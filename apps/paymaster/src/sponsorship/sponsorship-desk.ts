@@ -1,6 +1,6 @@
 import type { Append, EventStore, Transaction } from '@settlement/event-store/port';
 import { fold } from '@settlement/kernel/decider';
-import { invariant, OperationalError } from '@settlement/kernel/errors';
+import { invariant } from '@settlement/kernel/errors';
 import type { ChainId } from '@settlement/kernel/address';
 import type { ReservationId, SponsorId } from '@settlement/kernel/ids';
 import type { Wei } from '@settlement/kernel/money';
@@ -26,6 +26,17 @@ export interface SponsorshipDeskOptions {
   readonly sponsorBook: SponsorBook;
   readonly book: SponsorshipBook;
   readonly clock: Clock;
+}
+
+export interface LoadedSponsorship {
+  readonly state: SponsorshipState;
+  /** Of the stream; 0n when there is none. */
+  readonly version: bigint;
+}
+
+/** Another caller has signed between our reading and our writing. */
+class Overtaken extends Error {
+  override readonly name = 'Overtaken';
 }
 
 interface Waiting {
@@ -65,22 +76,28 @@ export class SponsorshipDesk {
     });
   }
 
-  /** Records a signature. The recorded one is answered where another caller was faster. */
-  async issue(issue: SponsorshipIssued, traceparent: string): Promise<SponsorshipState> {
+  /** Records a signature on what `load` has answered. The recorded one is answered where another caller was faster. */
+  async issue(issue: SponsorshipIssued, { state, version }: LoadedSponsorship, traceparent: string): Promise<SponsorshipState> {
     const { store, book } = this.options;
     const streamId = sponsorshipStream(issue.sponsorshipId);
-    const { state, version } = await this.load(issue.sponsorshipId);
     const decision = sponsorshipDecider.decide({ type: 'Issue', issue }, state);
     if (decision.kind === 'rejected') return state;
-    await store.transact(store.partitionOf(streamId), async (tx) => {
-      await book.apply(tx, decision.events);
-      const [result] = await tx.append([appendOf(streamId, version, 'issue', decision.events, traceparent)]);
-      if (result?.outcome === 'conflict') throw new OperationalError('CONTENTION', 'this sponsorship was signed by another caller meanwhile', 'not-done');
-    });
+    try {
+      await store.transact(store.partitionOf(streamId), async (tx) => {
+        await book.apply(tx, decision.events);
+        const [result] = await tx.append([appendOf(streamId, version, 'issue', decision.events, traceparent)]);
+        // `repeated` is no success here either: it is the other caller's signature that stands under this command.
+        if (result?.outcome !== 'appended') throw new Overtaken();
+      });
+    } catch (error) {
+      // Rolled back: what the other caller has recorded stands, and is the answer.
+      if (error instanceof Overtaken) return (await this.load(issue.sponsorshipId)).state;
+      throw error;
+    }
     return fold(sponsorshipDecider, decision.events, state);
   }
 
-  async load(sponsorshipId: string): Promise<{ readonly state: SponsorshipState; readonly version: bigint }> {
+  async load(sponsorshipId: string): Promise<LoadedSponsorship> {
     const recorded = await this.options.store.readStream(sponsorshipStream(sponsorshipId));
     return { state: fold(sponsorshipDecider, recorded.map((event) => sponsorshipCodec.decode(event))), version: recorded.at(-1)?.streamVersion ?? 0n };
   }
