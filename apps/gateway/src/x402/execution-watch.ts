@@ -31,6 +31,10 @@ interface Watching {
 
 /** Ids in one question. */
 const ASKED_MAX = 500;
+/** For one more look when the time is over. */
+const LAST_LOOK_MS = 2_000;
+/** How often the own log is read as well: it is the exception that somebody else was faster. */
+const READ_EVERY_LOOKS = 5;
 
 /**
  * Follows submitted settlements until the chain shows them executed or the relayer gives them up, all with one question a look.
@@ -69,6 +73,20 @@ export class ExecutionWatch {
     });
   }
 
+  /** Of the latest transaction that the relayer knows, for a caller who stops waiting; empty when there is none or it does not say. */
+  async hashOf({ settlementId, state }: Watching['read']): Promise<string> {
+    const { relayer, logger } = this.options;
+    try {
+      const [progress] = await relayer.progressOf([settlementPeerIds(settlementId, state.terms.attempt).intentId], { signal: AbortSignal.timeout(LAST_LOOK_MS), traceparent: '' });
+      return progress?.transactionHash ?? '';
+    } catch (error) {
+      // The answer is pending either way.
+      if (!(error instanceof OperationalError)) throw error;
+      logger.debug({ err: error, settlement: settlementId }, 'the relayer did not say where a pending settlement stands');
+      return '';
+    }
+  }
+
   private look(): void {
     if (this.looking) return;
     this.looking = true;
@@ -80,9 +98,11 @@ export class ExecutionWatch {
 
   private async lookUntilNobodyWatches(): Promise<void> {
     const { log, lookMs, logger, signal } = this.options;
-    while (this.watching.size > 0 && !signal.aborted) {
+    for (let looks = 1; this.watching.size > 0 && !signal.aborted; looks += 1) {
       await log.clock.sleep(lookMs, signal);
       try {
+        // The relayer's log, or another process, may have said it first.
+        if (looks % READ_EVERY_LOOKS === 0) for (const read of await log.read([...this.watching.keys()])) this.tell(read);
         const entries = [...this.watching.values()];
         for (let at = 0; at < entries.length; at += ASKED_MAX) await this.lookAt(entries.slice(at, at + ASKED_MAX));
       } catch (error) {
@@ -106,12 +126,14 @@ export class ExecutionWatch {
       return command === undefined ? [] : [{ read, command }];
     });
     if (items.length === 0) return;
-    for (const read of await log.decide(items)) {
-      if (read.state.status === 'submitted' || read.state.status === 'sponsored') continue;
-      const entry = this.watching.get(read.settlementId);
-      this.watching.delete(read.settlementId);
-      for (const done of entry?.callers ?? []) done({ kind: 'moved', read });
-    }
+    for (const read of await log.decide(items)) this.tell(read);
+  }
+
+  private tell(read: ReadSettlement): void {
+    if (read.state.status === 'submitted' || read.state.status === 'sponsored') return;
+    const entry = this.watching.get(read.settlementId);
+    this.watching.delete(read.settlementId);
+    for (const done of entry?.callers ?? []) done({ kind: 'moved', read });
   }
 
   private async commandOf(entry: Watching, progress: IntentProgress | undefined): Promise<SettlementCommand | undefined> {

@@ -64,6 +64,22 @@ describe('once for ever', () => {
     expect(stage.sent.length - before).toBe(1);
   });
 
+  it('copies at two processes at once: one transaction, one hash', async () => {
+    const second = await startX402Gateway(stage);
+    try {
+      const before = stage.sent.length;
+      const requests = await Promise.all(Array.from({ length: 5 }, async () => stage.request(2, await stage.payer(), newAccount().address)));
+      const answers = await Promise.all(requests.flatMap((request) => [gateway, second, gateway, second].map(async (process) => ({ request, body: (await post(process, 'settle', request)).body }))));
+      for (const request of requests) {
+        const hashes = new Set(answers.filter((answer) => answer.request === request).map(({ body }) => (body.success === true ? body.transaction : body.errorReason)));
+        expect([...hashes]).toEqual([expect.stringMatching(HASH)]);
+      }
+      expect(stage.sent.length - before).toBe(5);
+    } finally {
+      await second.stop();
+    }
+  });
+
   it('the same payload later: the same answer, nothing sent', async () => {
     const request = await stage.request(1, await stage.payer(), newAccount().address);
     const first = await post(gateway, 'settle', request);
@@ -127,7 +143,7 @@ describe('once for ever', () => {
 
 describe('an open outcome', () => {
   it('is settlement_pending with the hash before the client gives up, and the identical payload is reconciled (#1062, #2294)', async () => {
-    const impatient = await startX402Gateway(stage, { X402_SETTLE_TIMEOUT_MS: '600' });
+    const impatient = await startX402Gateway(stage, { X402_SETTLE_TIMEOUT_MS: '1500' });
     try {
       const request = await stage.request(2, await stage.payer(), newAccount().address);
       const broadcast = `0x${'ab'.repeat(32)}`;

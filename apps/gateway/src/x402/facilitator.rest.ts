@@ -3,6 +3,7 @@ import type { DirectRelayer } from '../ports/direct-relayer';
 import { json, route, type Access, type Route, type RouteAnswer } from '../http/route';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { Logger } from '@settlement/observability/logger';
+import { Counter, type Registry } from 'prom-client';
 import { z } from 'zod';
 import type { Facilitator } from './facilitator';
 import type { Networks } from './networks';
@@ -15,6 +16,7 @@ export interface FacilitatorRoutesOptions {
   readonly relayer: DirectRelayer;
   readonly access: Access;
   readonly logger: Logger;
+  readonly metrics: Registry;
 }
 
 /** Said to be supported only because it is: see docs/x402.md. */
@@ -53,7 +55,16 @@ const supportedAnswer = z.object({
 });
 
 /** `/x402/verify`, `/x402/settle` and `/x402/supported`: what a resource server's facilitator URL ends before. */
-export function facilitatorRoutes({ facilitator, networks, relayer, access, logger }: FacilitatorRoutesOptions): readonly Route[] {
+export function facilitatorRoutes({ facilitator, networks, relayer, access, logger, metrics }: FacilitatorRoutesOptions): readonly Route[] {
+  const answers = new Counter({
+    name: 'gateway_x402_answers_total',
+    help: 'Answers to x402 verify and settle requests, by what they said; reasons are those of docs/x402.md.',
+    labelNames: ['operation', 'answer'],
+    registers: [metrics],
+  });
+  const said = (operation: 'verify' | 'settle', answer: string): void => {
+    answers.inc({ operation, answer });
+  };
   return [
     route({
       method: 'POST',
@@ -70,14 +81,19 @@ export function facilitatorRoutes({ facilitator, networks, relayer, access, logg
       },
       async handle({ body }) {
         const read = readPayment(body.paymentPayload, body.paymentRequirements, networks);
-        if (!read.ok) return json(200, invalid(read.refusal));
+        if (!read.ok) {
+          said('verify', read.refusal.reason);
+          return json(200, invalid(read.refusal));
+        }
         const { payerText: payer } = read.terms;
         try {
           const verdict = await facilitator.verify(read.terms);
+          said('verify', verdict.valid ? 'valid' : verdict.reason);
           return json(200, verdict.valid ? { isValid: true, payer } : invalid({ ...verdict, payer }));
         } catch (error) {
           if (!(error instanceof OperationalError)) throw error;
           logger.warn({ err: error }, 'an x402 payment could not be verified');
+          said('verify', OWN_REASONS.unavailable);
           return unavailable({ isValid: false, invalidReason: OWN_REASONS.unavailable, invalidMessage: error.code, payer });
         }
       },
@@ -99,9 +115,13 @@ export function facilitatorRoutes({ facilitator, networks, relayer, access, logg
       },
       async handle({ body, traceparent }) {
         const read = readPayment(body.paymentPayload, body.paymentRequirements, networks);
-        if (!read.ok) return json(200, { success: false, errorReason: read.refusal.reason, ...message('errorMessage', read.refusal.message), transaction: '', network: read.refusal.network ?? '', ...payerOf(read.refusal) });
+        if (!read.ok) {
+          said('settle', read.refusal.reason);
+          return json(200, { success: false, errorReason: read.refusal.reason, ...message('errorMessage', read.refusal.message), transaction: '', network: read.refusal.network ?? '', ...payerOf(read.refusal) });
+        }
         const { network, payerText: payer } = read.terms;
         const settlement = await facilitator.settle(read.terms, traceparent);
+        said('settle', settlement.kind === 'refused' ? settlement.reason : settlement.kind);
         switch (settlement.kind) {
           case 'settled':
             return json(200, { success: true, transaction: settlement.transactionHash, network, payer });

@@ -4,7 +4,7 @@ import type { TokenSymbol } from '@settlement/kernel/money';
 import type { UnixSeconds } from '@settlement/kernel/time';
 import type { Logger } from '@settlement/observability/logger';
 import type { ExecutionFinder } from './execution-finder';
-import { soughtOf, type ExecutionWatch } from './execution-watch';
+import { soughtOf, type ExecutionWatch, type Watched } from './execution-watch';
 import type { PaymentTerms } from './payment-terms';
 import { OWN_REASONS, SDK_REASONS } from './reasons';
 import type { DirectAuthorization, Execution, X402PaymentAccepted } from './settlement.events';
@@ -146,9 +146,8 @@ export class Facilitator {
           }
           break;
         case 'submitted': {
-          if (leftMs <= 0) return { kind: 'pending', transactionHash: '' };
-          const watched = await watch.watch({ ...read, state }, leftMs);
-          if (watched.kind === 'timeout') return { kind: 'pending', transactionHash: watched.transactionHash };
+          const watched: Watched = leftMs <= 0 ? { kind: 'timeout', transactionHash: '' } : await watch.watch({ ...read, state }, leftMs);
+          if (watched.kind === 'timeout') return { kind: 'pending', transactionHash: watched.transactionHash || (await watch.hashOf({ ...read, state })) };
           read = watched.read;
           break;
         }

@@ -57,7 +57,7 @@ export class X402 implements BeforeApplicationShutdown {
     const lookMs = Math.min(LOOK_MS_MAX, Math.max(LOOK_MS_MIN, ...networks.chains.map(({ blockTimeMs }) => blockTimeMs / 10)));
     const watch = new ExecutionWatch({ log, relayer, finder, logger, lookMs, signal });
     const facilitator = new Facilitator({ log, verifier: new Verifier(chains, clock), finder, pipeline, watch, sponsorId: options.sponsorId, settleTimeoutMs: options.settleTimeoutMs, logger });
-    this.routes = facilitatorRoutes({ facilitator, networks, relayer, access: options.access, logger });
+    this.routes = facilitatorRoutes({ facilitator, networks, relayer, access: options.access, logger, metrics });
     this.resumption = settlementResumption(pipeline);
     this.executions = executionReaction(log, finder);
   }
