@@ -270,6 +270,23 @@ describe('a caller who is gone', () => {
     expect((await post(gateway, 'verify', request)).body).toMatchObject({ isValid: false, invalidReason: 'invalid_exact_evm_nonce_already_used' });
   });
 
+  it('whose process ended between reservation and relay is settled for, without asking again', async () => {
+    const [payer, shop] = [await stage.payer(), newAccount()];
+    const first = await startX402Gateway(stage, { X402_SETTLE_TIMEOUT_MS: '1500' });
+    // The relayer's price is known for some seconds.
+    expect((await post(first, 'settle', await stage.request(2, payer, newAccount().address))).body).toMatchObject({ success: true });
+    stage.peers.down.add('relayer');
+    const request = await stage.request(2, payer, shop.address);
+    // Gas is reserved: the relayer may have it or not, so this is not told as a failure.
+    expect((await post(first, 'settle', request)).body).toMatchObject({ success: false, errorReason: 'settlement_pending', transaction: '' });
+    await first.stop();
+    const before = stage.sent.length;
+    stage.peers.down.clear();
+    await until(async () => ((await stage.balanceOf(shop.address)) === 10_000n ? true : undefined), 60_000);
+    expect((await post(gateway, 'settle', request)).body).toMatchObject({ success: true, transaction: stage.sent.at(-1) });
+    expect(stage.sent.length - before).toBe(1);
+  });
+
   it('whose block is reorganised away hears the hash of the next one', async () => {
     const request = await stage.request(1, await stage.payer(), newAccount().address);
     let intent: SubmitRequest | undefined;
