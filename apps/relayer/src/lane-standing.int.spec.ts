@@ -8,7 +8,7 @@ let world: RelayerWorld;
 let lanes: LaneScenario;
 
 beforeAll(async () => {
-  world = await startWorld({ databases: ['gas', 'failing', 'load', 'treasury'], payers: 40, blockTimeMs: 500, finalityDepth: 1, furtherKeys: 9 });
+  world = await startWorld({ databases: ['operator', 'gas', 'failing', 'load', 'treasury'], payers: 40, blockTimeMs: 500, finalityDepth: 1, furtherKeys: 11 });
   lanes = laneScenario(world);
 });
 
@@ -34,6 +34,21 @@ describe('the standing of a lane', () => {
     expect(await lanes.countOf(poor)).toBe(before);
     await world.rpc.call('anvil_setBalance', [poor.address, `0x${(10n ** 18n).toString(16)}`]);
     await lanes.reaches(running, poor, LaneState.LANE_STATE_ACTIVE);
+  });
+
+  it('taken out by a person: follows what it has sent, plans nothing new, and comes back when it is reinstated', async () => {
+    const [out, other] = [lanes.freshLane(), lanes.freshLane()];
+    const running = await lanes.start('operator', [out, other]);
+    await lanes.execute(running, lanes.some(2));
+    const { chainId } = world.collect({ payer: 0 });
+    await running.relayer.queries.quarantine(chainId, out.address, 'kim@operations', 'key rotation');
+    await lanes.reaches(running, out, LaneState.LANE_STATE_QUARANTINED);
+    expect(await lanes.laneOf(running, out)).toMatchObject({ quarantineReason: QuarantineReason.QUARANTINE_REASON_OPERATOR, why: 'taken out by kim@operations: key rotation' });
+    const before = await lanes.countOf(out);
+    await lanes.execute(running, lanes.some(6));
+    expect(await lanes.countOf(out)).toBe(before);
+    await running.relayer.queries.reinstate(chainId, out.address, 'kim@operations');
+    await lanes.reaches(running, out, LaneState.LANE_STATE_ACTIVE);
   });
 
   it('its transactions fail: quarantined until a person has looked, and its intents are executed by another', async () => {

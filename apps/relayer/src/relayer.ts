@@ -7,7 +7,7 @@ import type { Randomness } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
-import { CancelOutcome, IntentState, type IntentStatus, type LaneStatus } from '@settlement/proto/relayer/v1/relayer';
+import { CancelOutcome, IntentState, QuarantineReason, type IntentStatus, type LaneStatus } from '@settlement/proto/relayer/v1/relayer';
 import type { Pool } from 'pg';
 import { KillAtPoint } from './adapters/crash-points';
 import { chainEndpoints } from './adapters/rpc/chain-endpoints';
@@ -38,6 +38,7 @@ import { OpenWork } from './lane/open-work';
 import type { TopUpLimits } from './lane/top-up.policy';
 import { TopUps } from './lane/top-ups';
 import { relayerCodec } from './relayer.codec';
+import type { LaneEvent } from './relayer.events';
 import type { EndpointMetrics } from './ports/endpoint-metrics';
 import type { RelayerMetrics } from './ports/relayer-metrics';
 
@@ -83,6 +84,7 @@ export class Relayer {
     this.#work = new OpenWork({
       typed: (recorded) => acceptedOf(recorded, admissionChains),
       queueOf: (chainId) => this.#chains.find(({ chain }) => chain.chainId === chainId)?.queue,
+      takenOut: (laneId, quarantine) => this.#running.get(laneId)?.takeOut(quarantine),
       reinstated: (laneId, by) => {
         const lane = this.#running.get(laneId);
         // A halted lane has no loop left that could listen.
@@ -123,7 +125,9 @@ export class Relayer {
       awaitIntents: (intentIds, state, timeoutMs, signal) => this.#awaitIntents(intentIds, state, timeoutMs, signal),
       lanes: (chainId) => Promise.all(this.#chains.filter(({ chain }) => chainId === undefined || chain.chainId === chainId).flatMap((it) => [...it.laneIds, ...it.treasuryIds].map((laneId) => this.#laneStatus(it, laneId)))),
       cancel: (intentIds) => this.#cancel(intentIds),
-      reinstate: (chainId, keyAddress, by) => this.#reinstate(chainId, keyAddress, by),
+      reinstate: (chainId, keyAddress, by) => this.#standing(chainId, keyAddress, (lane) => ({ type: 'LaneReinstated', ...lane, by, reinstatedAtNs: clock.nowNs() })),
+      quarantine: (chainId, keyAddress, by, why) =>
+        this.#standing(chainId, keyAddress, (lane) => ({ type: 'LaneQuarantined', ...lane, reason: QuarantineReason.QUARANTINE_REASON_OPERATOR, detail: `taken out by ${by}: ${why}`, fencingToken: 0n, quarantinedAtNs: clock.nowNs() })),
       describe: (chainId) => {
         const chain = config.CHAINS.find((candidate) => candidate.chainId === chainId);
         return chain === undefined ? undefined : describe(chain, config.FEE_PER_GAS_WEI_MAX);
@@ -274,13 +278,13 @@ export class Relayer {
   }
 
   /** On record for whoever owns the lane; it reads so and acts. */
-  async #reinstate(chainId: string, keyAddress: string, by: string): Promise<LaneStatus | undefined> {
-    const { store, clock, randomness } = this.#parts;
+  async #standing(chainId: string, keyAddress: string, eventOf: (lane: { readonly chainId: string; readonly keyAddress: string }) => LaneEvent): Promise<LaneStatus | undefined> {
+    const { store, randomness } = this.#parts;
     const laneId = `${chainId}-${keyAddress.toLowerCase()}`;
     const it = this.#chains.find(({ laneIds, treasuryIds }) => laneIds.includes(laneId) || treasuryIds.includes(laneId));
     if (it === undefined) return undefined;
-    const event = relayerCodec.encode({ type: 'LaneReinstated', ...partsOfLaneId(laneId), by, reinstatedAtNs: clock.nowNs() });
-    await store.append({ streamId: laneStreamOf(laneId), expectedVersion: 'any', commandId: `reinstate-${Buffer.from(randomness.bytes(8)).toString('hex')}`, events: [event] });
+    const event = relayerCodec.encode(eventOf(partsOfLaneId(laneId)));
+    await store.append({ streamId: laneStreamOf(laneId), expectedVersion: 'any', commandId: `by-hand-${Buffer.from(randomness.bytes(8)).toString('hex')}`, events: [event] });
     return this.#laneStatus(it, laneId);
   }
 

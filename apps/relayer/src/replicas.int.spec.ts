@@ -179,8 +179,8 @@ describe('two relayers on one log', () => {
     await a.ended;
     await until('the other holds all lanes', async () => countOf(await leases('relayer_killed'), 'b') === KEYS);
     const movedMs = performance.now() - killedAt;
-    // Half a second for looking, and for a machine that does other things.
-    expect(movedMs).toBeLessThan(LEASE_MS + 500);
+    // A second for looking, and for a machine that does other things.
+    expect(movedMs).toBeLessThan(LEASE_MS + 1_000);
     console.log(`lanes of a killed process moved after ${Math.round(movedMs)} ms, lease ${LEASE_MS} ms`);
     await allFinal(b, requests);
     assertTokensGrow(await assertOnce('relayer_killed', requests));

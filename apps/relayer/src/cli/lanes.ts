@@ -15,9 +15,11 @@ const HELP = `The relayer's lanes: one key on one chain each, whichever process 
   npm run lanes -- reinstate KEY   ends a lane's quarantine: its owner compares log and chain once more and goes on. On every
                                    chain that the key has a quarantined lane on, or on --chain
 
+  npm run lanes -- quarantine KEY --why TEXT   takes a lane out: it follows what it has sent and plans nothing new
+
   --address HOST:PORT   the relayer's gRPC; the running sandbox's (npm start) when absent. Any process of several will do
   --chain ID            only lanes of this chain, such as eip155:8453
-  --by NAME             who reinstates, for the record; your user name when absent
+  --by NAME             who does this, for the record; your user name when absent
   --json                one JSON document a line
 
 Exit codes: 0 done, 1 no such lane, 2 wrong usage, 3 the relayer did not answer.
@@ -33,6 +35,7 @@ function readArguments() {
         address: { type: 'string' },
         chain: { type: 'string', default: '' },
         by: { type: 'string' },
+        why: { type: 'string' },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
@@ -63,8 +66,9 @@ async function main(): Promise<number> {
     return 0;
   }
   const [command, key, ...rest] = positionals;
-  if (rest.length > 0 || (command !== undefined && command !== 'reinstate')) throw new WrongUsage('say nothing, or reinstate KEY');
-  if (command === 'reinstate' && !/^0x[0-9a-fA-F]{40}$/.test(key ?? '')) throw new WrongUsage('reinstate needs the address of a key');
+  if (rest.length > 0 || (command !== undefined && command !== 'reinstate' && command !== 'quarantine')) throw new WrongUsage('say nothing, reinstate KEY, or quarantine KEY');
+  if (command === 'quarantine' && flags.why === undefined) throw new WrongUsage('quarantine needs --why TEXT');
+  if (command !== undefined && !/^0x[0-9a-fA-F]{40}$/.test(key ?? '')) throw new WrongUsage(`${command} needs the address of a key`);
   const client = grpcClient(RelayerServiceService, flags.address ?? sandboxAddress(), { defaultDeadlineMs: 10_000 });
   try {
     const { lanes } = await client.listLanes({ chainId: flags.chain });
@@ -74,12 +78,18 @@ async function main(): Promise<number> {
     }
     const keyAddress = (key ?? '').toLowerCase();
     const mine = lanes.filter((lane) => lane.keyAddress === keyAddress);
+    const by = flags.by ?? userInfo().username;
+    if (command === 'quarantine' && mine.length > 0) {
+      for (const { chainId } of mine) await client.quarantineLane({ chainId, keyAddress, by, why: flags.why ?? '' });
+      if (!flags.json) process.stdout.write('taken out; what waits goes to other lanes\n');
+      return 0;
+    }
     const ill = mine.filter((lane) => lane.state === LaneState.LANE_STATE_QUARANTINED || lane.why.startsWith('halted'));
     if (ill.length === 0) {
       process.stderr.write(mine.length === 0 ? `no lane has the key ${keyAddress}\n` : `no lane of ${keyAddress} is quarantined\n`);
       return 1;
     }
-    for (const { chainId } of ill) await client.reinstateLane({ chainId, keyAddress, by: flags.by ?? userInfo().username });
+    for (const { chainId } of ill) await client.reinstateLane({ chainId, keyAddress, by });
     if (!flags.json) process.stdout.write(`reinstated; the owner compares log and chain now\n`);
     print((await client.listLanes({ chainId: flags.chain })).lanes.filter((lane) => lane.keyAddress === keyAddress), flags.json);
     return 0;

@@ -22,6 +22,16 @@ const AWAIT_MS_MAX = 60_000;
 const ANSWER_MS = 250;
 /** Names a person or an automation in the record; no control characters, so that a log line stays one. */
 const BY_PATTERN = /^[\w.@ +:/-]{1,128}$/;
+const WHY_PATTERN = /^[\p{L}\p{N}\p{P}\p{S} ]{1,256}$/u;
+
+function checkPerson(by: string): void {
+  if (!BY_PATTERN.test(by) || by === ITSELF) throw new InvalidInput([{ path: 'by', message: 'expected who does this, 1 to 128 characters' }]);
+}
+
+function laneFound(lane: LaneStatus | undefined): LaneStatus {
+  if (lane === undefined) throw new InvalidInput([{ path: 'key_address', message: 'expected a lane of this relayer: its chain id and its key address' }]);
+  return lane;
+}
 
 export interface RelayerQueries {
   /** Each asked-for intent in order; INTENT_STATE_UNKNOWN for one that was never accepted. */
@@ -32,6 +42,8 @@ export interface RelayerQueries {
   cancel(intentIds: readonly string[]): Promise<CancelOutcome[]>;
   /** Every lane of the chain, or of all. */
   lanes(chainId: string | undefined): Promise<LaneStatus[]>;
+  /** Takes a lane out on record. `undefined` for a lane that is not configured. */
+  quarantine(chainId: string, keyAddress: string, by: string, why: string): Promise<LaneStatus | undefined>;
   /** Ends a quarantine on record; its owner reconciles the lane and goes on. `undefined` for a lane that is not configured. */
   reinstate(chainId: string, keyAddress: string, by: string): Promise<LaneStatus | undefined>;
   /** `undefined` for a chain that is not configured. */
@@ -68,11 +80,14 @@ export function relayerGrpc(submission: IntentSubmission, queries: RelayerQuerie
     async listLanes(request) {
       return { lanes: await queries.lanes(request.chainId === '' ? undefined : request.chainId) };
     },
+    async quarantineLane(request) {
+      checkPerson(request.by);
+      if (!WHY_PATTERN.test(request.why)) throw new InvalidInput([{ path: 'why', message: 'expected why, 1 to 256 printable characters' }]);
+      return { lane: laneFound(await queries.quarantine(request.chainId, request.keyAddress, request.by, request.why)) };
+    },
     async reinstateLane(request) {
-      if (!BY_PATTERN.test(request.by) || request.by === ITSELF) throw new InvalidInput([{ path: 'by', message: 'expected who ends the quarantine, 1 to 128 characters' }]);
-      const lane = await queries.reinstate(request.chainId, request.keyAddress, request.by);
-      if (lane === undefined) throw new InvalidInput([{ path: 'key_address', message: 'expected a lane of this relayer: its chain id and its key address' }]);
-      return { lane };
+      checkPerson(request.by);
+      return { lane: laneFound(await queries.reinstate(request.chainId, request.keyAddress, request.by)) };
     },
     async describeChain(request) {
       const description = queries.describe(request.chainId);

@@ -9,6 +9,7 @@ import { LaneMemory, type LaneParts } from './lane-parts';
 import { Planner } from './planner';
 import { PlanLimits } from './plan-limits';
 import { PreFlight } from './pre-flight';
+import type { Quarantine } from './quarantine.policy';
 import { reconcileAtStart } from './start-reconciliation';
 import { Verdict } from './verdict';
 import { Watcher } from './watcher';
@@ -127,9 +128,21 @@ export class LaneRunner {
     ]);
   }
 
+  /** A person has taken the lane out; it is on record. */
+  takeOut(quarantine: Quarantine): void {
+    this.#memory.quarantine = quarantine;
+    this.#memory.wake();
+    this.#call();
+  }
+
   /** A person has ended the quarantine, or wants a halted lane to try again. */
   reinstate(by: string): void {
     this.#guardian?.pardon(by);
+    this.#call();
+  }
+
+  /** The guard looks at once. */
+  #call(): void {
     this.#called.resolve();
     this.#called = Promise.withResolvers<void>();
   }

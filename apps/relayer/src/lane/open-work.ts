@@ -1,5 +1,5 @@
 import type { RecordedEvent } from '@settlement/event-store/event';
-import { IntentState, type IntentStatus, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
+import { IntentState, QuarantineReason, type IntentStatus, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import type { AcceptedIntent } from '../intent/intent';
 import { relayerCodec } from '../relayer.codec';
 import type { RelayerEvent } from '../relayer.events';
@@ -47,6 +47,8 @@ export interface OpenWorkOptions {
   readonly typed: (recorded: RecordedIntent) => AcceptedIntent;
   /** Waiting intents of a chain; `undefined` for one that is not configured. */
   readonly queueOf: (chainId: string) => IntentQueue | undefined;
+  /** A person has taken a lane out. */
+  readonly takenOut?: (laneId: string, quarantine: Quarantine) => void;
   /** A person has ended a lane's quarantine. */
   readonly reinstated?: (laneId: string, by: string) => void;
   /** An accepted intent that this process cannot read: another version or configuration took it. */
@@ -217,6 +219,7 @@ export class OpenWork {
       case 'LaneQuarantined':
       case 'LaneReinstated':
         this.#stand(event);
+        if (event.type === 'LaneQuarantined' && event.reason === QuarantineReason.QUARANTINE_REASON_OPERATOR) this.options.takenOut?.(`${event.chainId}-${event.keyAddress}`, { reason: event.reason, detail: event.detail });
         if (event.type === 'LaneReinstated' && event.by !== ITSELF) this.options.reinstated?.(`${event.chainId}-${event.keyAddress}`, event.by);
         return;
       case 'ReplacementPlanned':
