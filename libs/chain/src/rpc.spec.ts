@@ -1,7 +1,8 @@
 import { createServer, type Server } from 'node:http';
+import { inspect } from 'node:util';
 import { OperationalError } from '@settlement/kernel/errors';
 import { afterEach, describe, expect, it } from 'vitest';
-import { jsonRpc, RpcRefused } from './rpc';
+import { jsonRpc, NO_ANSWER, RpcRefused } from './rpc';
 
 let server: Server | undefined;
 
@@ -69,5 +70,31 @@ describe('JSON-RPC client', () => {
   it('calls a broadcast that a gateway answered with no JSON unknown', async () => {
     const url = await node(() => '<html>502</html>', 502);
     expect(await failure(jsonRpc(url).call('eth_sendRawTransaction', ['0x']))).toMatchObject({ code: 'RPC_MALFORMED', outcome: 'unknown' });
+  });
+
+  it('sends the credentials of a URL in the header, and prints neither them nor the path when it fails', async () => {
+    const url = await node(() => '{}', 200);
+    let authorization: string | undefined;
+    server?.on('request', (request: { headers: { authorization?: string } }) => (authorization = request.headers.authorization));
+    const secret = url.replace('http://', 'http://user:pass%2Fword@').concat('/v3/key');
+    const error = await failure(jsonRpc(secret).call('eth_chainId', []));
+    expect(authorization).toBe(`Basic ${Buffer.from('user:pass/word').toString('base64')}`);
+    await new Promise<void>((resolve) => {
+      server?.closeAllConnections();
+      server?.close(() => resolve());
+    });
+    const down = await failure(jsonRpc(secret).call('eth_chainId', []));
+    for (const shown of [error, down]) expect(inspect(shown, { depth: 9 })).not.toMatch(/pass|v3|user/);
+  });
+
+  it('says how long a gateway wants to be left alone, and that nothing was done', async () => {
+    const url = await node(() => 'slow down', 429);
+    server?.prependListener('request', (_, response: { setHeader(name: string, value: string): void }) => response.setHeader('retry-after', '7'));
+    expect(await failure(jsonRpc(url).call('eth_sendRawTransaction', ['0x']))).toMatchObject({ code: 'RPC_RATE_LIMITED', status: 429, retryAfterMs: 7_000, outcome: 'not-done' });
+  });
+
+  it('knows nothing of an item that a batch leaves out, and keeps the others', async () => {
+    const url = await node((body) => JSON.stringify((JSON.parse(body) as { id: number }[]).slice(1).map(({ id }) => ({ id, result: '0x1' }))));
+    expect(await jsonRpc(url).batch([{ method: 'a', params: [] }, { method: 'b', params: [] }])).toEqual([{ ok: false, error: NO_ANSWER }, { ok: true, result: '0x1' }]);
   });
 });

@@ -97,9 +97,20 @@ function parseAnswer(method: string, body: unknown): RpcAnswer {
   throw new OperationalError('RPC_MALFORMED', `${method}: the node's answer is neither result nor error`, EFFECTS.test(method) ? 'unknown' : 'not-done');
 }
 
+/** Credentials in a URL go into the header (RFC 7617): fetch refuses them there, with an error that prints them. */
+function addressed(url: string): { readonly target: string; readonly headers: Readonly<Record<string, string>> } {
+  const target = new URL(url);
+  const headers = { 'content-type': 'application/json' };
+  if (target.username === '' && target.password === '') return { target: url, headers };
+  const credentials = Buffer.from(`${decodeURIComponent(target.username)}:${decodeURIComponent(target.password)}`).toString('base64');
+  [target.username, target.password] = ['', ''];
+  return { target: target.href, headers: { ...headers, authorization: `Basic ${credentials}` } };
+}
+
 /** JSON-RPC 2.0 over HTTP with kept-alive connections. */
 export function jsonRpc(url: string, { timeoutMs = 10_000, batchSizeMax = 100 }: JsonRpcOptions = {}): JsonRpc {
   let nextId = 0;
+  const { target, headers } = addressed(url);
 
   async function post(methods: string, effect: boolean, body: string): Promise<unknown> {
     const failed = (code: string, what: string, outcome: Outcome, cause?: unknown) => new OperationalError(code, `${methods}: ${what}`, outcome, { cause });
@@ -107,7 +118,7 @@ export function jsonRpc(url: string, { timeoutMs = 10_000, batchSizeMax = 100 }:
     let response: Response;
     let text: string;
     try {
-      response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body, signal: AbortSignal.timeout(timeoutMs) });
+      response = await fetch(target, { method: 'POST', headers, body, signal: AbortSignal.timeout(timeoutMs) });
       text = await response.text();
     } catch (error) {
       if (error instanceof Error && error.name === 'TimeoutError') throw failed('RPC_TIMEOUT', `no answer within ${timeoutMs} ms`, inDoubt, error);
