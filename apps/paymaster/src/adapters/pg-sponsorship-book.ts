@@ -23,8 +23,9 @@ CREATE TABLE sponsorship (
   nonce            numeric(78, 0) NOT NULL,
   operation_digest text           NOT NULL,
   generation       integer        NOT NULL,
-  state            text           NOT NULL CHECK (state IN ('granted', 'issued', 'settled', 'expired')),
-  -- Of the stream.
+  -- Whether it is signed is the stream's to tell: a row for it would cost each signature a transaction of its own.
+  state            text           NOT NULL CHECK (state IN ('open', 'settled', 'expired')),
+  -- How many of the stream's events this row has taken in, signatures not counted.
   version          bigint         NOT NULL CHECK (version > 0),
   -- What counts against quotas: the most that it may cost while open, the cost once settled, nothing once expired.
   charged_wei      numeric(78, 0) NOT NULL CHECK (charged_wei >= 0),
@@ -36,7 +37,7 @@ CREATE TABLE sponsorship (
 CREATE INDEX sponsorship_by_time ON sponsorship (sponsor_id, granted_at_ns) WHERE state <> 'expired';
 CREATE INDEX sponsorship_by_sender ON sponsorship (sponsor_id, sender, granted_at_ns) WHERE state <> 'expired';
 CREATE INDEX sponsorship_by_nonce ON sponsorship (chain_id, entry_point, sender, nonce);
-CREATE INDEX sponsorship_open ON sponsorship (chain_id, entry_point, valid_until) WHERE state IN ('granted', 'issued');
+CREATE INDEX sponsorship_open ON sponsorship (chain_id, entry_point, valid_until) WHERE state = 'open';
 
 -- The last final block whose operations are recorded.
 CREATE TABLE chain_cursor (
@@ -92,7 +93,7 @@ export class PgSponsorshipBook implements SponsorshipBook {
   async expirable(chainId: string, entryPoint: string, blockTime: bigint, limit: number): Promise<readonly SponsorshipRow[]> {
     const rows = await this.reader.query<Row>(
       `SELECT ${COLUMNS} FROM sponsorship
-        WHERE chain_id = $1 AND entry_point = $2 AND state IN ('granted', 'issued') AND valid_until < $3 ORDER BY valid_until LIMIT $4`,
+        WHERE chain_id = $1 AND entry_point = $2 AND state = 'open' AND valid_until < $3 ORDER BY valid_until LIMIT $4`,
       [chainId, entryPoint, blockTime, limit],
     );
     return rows.map(rowOf);
@@ -100,7 +101,7 @@ export class PgSponsorshipBook implements SponsorshipBook {
 
   async oldestOpen(chainId: string, entryPoint: string): Promise<UnixNs | undefined> {
     const [row] = await this.reader.query<{ oldest: bigint | string | null }>(
-      `SELECT min(granted_at_ns) AS oldest FROM sponsorship WHERE chain_id = $1 AND entry_point = $2 AND state IN ('granted', 'issued')`,
+      `SELECT min(granted_at_ns) AS oldest FROM sponsorship WHERE chain_id = $1 AND entry_point = $2 AND state = 'open'`,
       [chainId, entryPoint],
     );
     return row?.oldest === null || row?.oldest === undefined ? undefined : (BigInt(row.oldest) as UnixNs);
@@ -147,7 +148,7 @@ export class PgSponsorshipBook implements SponsorshipBook {
       case 'SponsorshipGranted':
         await tx.query(
           `INSERT INTO sponsorship (sponsorship_id, sponsor_id, chain_id, entry_point, sender, nonce, operation_digest, generation, state, version, charged_wei, granted_at_ns, valid_until)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'granted', 1, $9, $10, $11)`,
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', 1, $9, $10, $11)`,
           [
             event.sponsorshipId, event.sponsorId, event.chainId, event.entryPoint, event.operation?.sender ?? '', event.operation?.nonce ?? '0', event.operationDigest, event.generation,
             event.costWeiMax, event.grantedAtNs, event.validUntil,
@@ -155,7 +156,6 @@ export class PgSponsorshipBook implements SponsorshipBook {
         );
         return;
       case 'SponsorshipIssued':
-        await tx.query(`UPDATE sponsorship SET state = 'issued', version = version + 1 WHERE sponsorship_id = $1`, [event.sponsorshipId]);
         return;
       case 'SponsorshipSettled':
         await tx.query(`UPDATE sponsorship SET state = 'settled', version = version + 1, charged_wei = $2 WHERE sponsorship_id = $1`, [event.sponsorshipId, event.costWei]);
@@ -173,7 +173,7 @@ export class PgSponsorshipBook implements SponsorshipBook {
 export async function reconcileSponsorshipBook(store: EventStore, reader: Reader): Promise<number> {
   const differing = await reader.query<{ sponsorship_id: string; logged: bigint | string | null; booked: bigint | string | null }>(
     `SELECT coalesce(substr(log.stream_id, 13), row.sponsorship_id) AS sponsorship_id, log.version AS logged, row.version AS booked
-       FROM (SELECT stream_id, max(stream_version) AS version FROM event_store.event WHERE stream_id LIKE 'sponsorship-%' GROUP BY stream_id) log
+       FROM (SELECT stream_id, count(*) FILTER (WHERE type <> 'SponsorshipIssued') AS version FROM event_store.event WHERE stream_id LIKE 'sponsorship-%' GROUP BY stream_id) log
        FULL JOIN sponsorship row ON row.sponsorship_id = substr(log.stream_id, 13)
       WHERE log.version IS DISTINCT FROM row.version`,
     [],

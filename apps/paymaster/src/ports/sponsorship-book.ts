@@ -11,7 +11,7 @@ export interface SponsorshipRow {
   readonly chainId: string;
   readonly entryPoint: string;
   readonly sender: string;
-  readonly state: 'granted' | 'issued' | 'settled' | 'expired';
+  readonly state: 'open' | 'settled' | 'expired';
   readonly generation: number;
   readonly validUntil: bigint;
 }
@@ -21,7 +21,7 @@ export interface SponsorshipBook {
   /** The last generation of an operation. */
   latest(sponsorId: SponsorId, operationDigest: string): Promise<SponsorshipRow | undefined>;
   find(sponsorshipId: string): Promise<SponsorshipRow | undefined>;
-  /** Those that signed for this account's nonce, latest first. */
+  /** Those for this account's nonce, latest first. */
   ofNonce(chainId: string, entryPoint: string, sender: string, nonce: bigint): Promise<readonly SponsorshipRow[]>;
   /** Open ones of a chain whose time had run out at `blockTime`, oldest first. */
   expirable(chainId: string, entryPoint: string, blockTime: bigint, limit: number): Promise<readonly SponsorshipRow[]>;

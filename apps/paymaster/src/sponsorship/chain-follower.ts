@@ -133,10 +133,13 @@ export class ChainFollower {
 
   /** By the paymaster's own log; without one (its `postOp` failed) by sender and nonce, which a chain uses once. */
   private async sponsorshipOf(operation: ExecutedOperation): Promise<SponsorshipRow | undefined> {
-    const { book, chainId, entryPoint } = this.options;
+    const { book, chainId, entryPoint, desk } = this.options;
     const named = operation.sponsorshipId === undefined ? undefined : await book.find(operation.sponsorshipId);
     if (named !== undefined) return named;
-    return (await book.ofNonce(chainId, entryPoint.address, operation.sender, operation.nonce)).find(({ state }) => state === 'issued');
+    for (const row of await book.ofNonce(chainId, entryPoint.address, operation.sender, operation.nonce)) {
+      if ((await desk.load(row.sponsorshipId)).state.phase === 'issued') return row;
+    }
+    return undefined;
   }
 
   private async expire(reached: BlockMark): Promise<void> {

@@ -34,11 +34,6 @@ export interface LoadedSponsorship {
   readonly version: bigint;
 }
 
-/** Another caller has signed between our reading and our writing. */
-class Overtaken extends Error {
-  override readonly name = 'Overtaken';
-}
-
 interface Waiting {
   readonly grant: SponsorshipGranted;
   readonly policy: SponsorPolicy;
@@ -78,22 +73,12 @@ export class SponsorshipDesk {
 
   /** Records a signature on what `load` has answered. The recorded one is answered where another caller was faster. */
   async issue(issue: SponsorshipIssued, { state, version }: LoadedSponsorship, traceparent: string): Promise<SponsorshipState> {
-    const { store, book } = this.options;
     const streamId = sponsorshipStream(issue.sponsorshipId);
     const decision = sponsorshipDecider.decide({ type: 'Issue', issue }, state);
     if (decision.kind === 'rejected') return state;
-    try {
-      await store.transact(store.partitionOf(streamId), async (tx) => {
-        await book.apply(tx, decision.events);
-        const [result] = await tx.append([appendOf(streamId, version, 'issue', decision.events, traceparent)]);
-        // `repeated` is no success here either: it is the other caller's signature that stands under this command.
-        if (result?.outcome !== 'appended') throw new Overtaken();
-      });
-    } catch (error) {
-      // Rolled back: what the other caller has recorded stands, and is the answer.
-      if (error instanceof Overtaken) return (await this.load(issue.sponsorshipId)).state;
-      throw error;
-    }
+    const { outcome } = await this.options.store.append(appendOf(streamId, version, 'issue', decision.events, traceparent));
+    // `repeated` is no success here: it is another caller's signature that stands under this command, and so the answer.
+    if (outcome !== 'appended') return (await this.load(issue.sponsorshipId)).state;
     return fold(sponsorshipDecider, decision.events, state);
   }
 

@@ -12,13 +12,17 @@ const EIP7825_GAS = 16_777_216n;
 /** Blocks in which an operation of another bundler is looked for; nodes limit the range of `eth_getLogs`. */
 const LOOK_BACK_BLOCKS = 1_000n;
 
+/** A base fee holds for a block; half a second is below the block time of any chain with one. */
+const BASE_FEE_MS = 500;
+
 /** `bundler` is the key that simulated bundles come from and pay out to. */
-export function jsonRpcOperationNode(rpc: JsonRpc, chainId: bigint, bundler: EvmAddress): OperationNode {
+export function jsonRpcOperationNode(rpc: JsonRpc, chainId: bigint, bundler: EvmAddress, monotonicMs: () => number): OperationNode {
   const block = async (): Promise<Readonly<Record<string, unknown>>> => {
     const found = await rpc.call('eth_getBlockByNumber', ['latest', false]);
     if (typeof found !== 'object' || found === null) throw new OperationalError('BLOCK_MISSING', 'the node has no latest block', 'not-done');
     return found as Readonly<Record<string, unknown>>;
   };
+  let baseFee: { readonly wei: Promise<bigint>; readonly atMs: number } | undefined;
   return {
     estimate: (operation, entryPoint) => estimateUserOperationGas(operation, { rpc, entryPoint: entryPoint.address, version: entryPoint.version, chainId, bundler }),
     delegateOf: (account) => delegateOf(rpc, account),
@@ -34,9 +38,14 @@ export function jsonRpcOperationNode(rpc: JsonRpc, chainId: bigint, bundler: Evm
       return readSimulation(answer, entryPoint, hash);
     },
 
-    async baseFee() {
-      const { baseFeePerGas } = await block();
-      return typeof baseFeePerGas === 'string' ? BigInt(baseFeePerGas) : 0n;
+    baseFee() {
+      if (baseFee === undefined || monotonicMs() - baseFee.atMs > BASE_FEE_MS) {
+        const wei = block().then(({ baseFeePerGas }) => (typeof baseFeePerGas === 'string' ? BigInt(baseFeePerGas) : 0n));
+        baseFee = { wei, atMs: monotonicMs() };
+        // A failure is this caller's; the next one asks anew.
+        wei.catch(() => (baseFee = undefined));
+      }
+      return baseFee.wei;
     },
 
     async mined(transactionHash) {

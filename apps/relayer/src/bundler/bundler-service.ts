@@ -47,10 +47,10 @@ export class BundlerService {
     await migrateOperationSlots(config.DATABASE_URL);
     const client = grpcClient(PaymasterServiceService, config.PAYMASTER_ADDRESS, { logger });
     this.paymaster = client;
-    const accepted = (intentId: string): Promise<SubmitRequest | undefined> => acceptedRequest(store, intentId);
+    const accepted = remembering((intentId: string) => acceptedRequest(store, intentId));
     const bundled = chains.map((chain): BundledChain => {
       const rpc = firstAnswering(chain.rpcUrls.map((url) => jsonRpc(url, { timeoutMs: config.RPC_TIMEOUT_MS })));
-      const node = jsonRpcOperationNode(rpc, eip155Number(chain.chainId), bundlerAddress);
+      const node = jsonRpcOperationNode(rpc, eip155Number(chain.chainId), bundlerAddress, () => clock.monotonicMs());
       const bundler = new Bundler({
         chainId: chain.chainId,
         entryPoints: (chain.entryPoints ?? []).map(({ address, version }) => ({ address, version, paymaster: chain.sponsorPaymasters?.find(({ entryPoint }) => entryPoint === address)?.address })),
@@ -88,6 +88,24 @@ export class BundlerService {
     await this.server?.stop();
     this.paymaster?.close();
   }
+}
+
+/** Accepted intents kept in memory: wallets ask for a receipt several times a second. */
+const REMEMBERED_MAX = 10_000;
+
+/** What was accepted never changes, so it is read from the log once; what was not may be accepted any moment. */
+function remembering(read: (intentId: string) => Promise<SubmitRequest | undefined>): (intentId: string) => Promise<SubmitRequest | undefined> {
+  const known = new Map<string, SubmitRequest>();
+  return async (intentId) => {
+    const remembered = known.get(intentId);
+    if (remembered !== undefined) return remembered;
+    const found = await read(intentId);
+    if (found === undefined) return undefined;
+    const [oldest] = known.keys();
+    if (known.size >= REMEMBERED_MAX && oldest !== undefined) known.delete(oldest);
+    known.set(intentId, found);
+    return found;
+  };
 }
 
 async function acceptedRequest(store: EventStore, intentId: string): Promise<SubmitRequest | undefined> {
