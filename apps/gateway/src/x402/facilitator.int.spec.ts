@@ -143,7 +143,7 @@ describe('once for ever', () => {
 
 describe('an open outcome', () => {
   it('is settlement_pending with the hash before the client gives up, and the identical payload is reconciled (#1062, #2294)', async () => {
-    const impatient = await startX402Gateway(stage, { X402_SETTLE_TIMEOUT_MS: '1500' });
+    const impatient = await startX402Gateway(stage, { X402_SETTLE_TIMEOUT_MS: '2500' });
     try {
       const request = await stage.request(2, await stage.payer(), newAccount().address);
       const broadcast = `0x${'ab'.repeat(32)}`;
@@ -256,7 +256,7 @@ describe('a caller who is gone', () => {
     stage.peers.relay.accepted = (item) => {
       intent = item;
     };
-    const impatient = await startX402Gateway(stage, { X402_SETTLE_TIMEOUT_MS: '300' });
+    const impatient = await startX402Gateway(stage, { X402_SETTLE_TIMEOUT_MS: '2500' });
     expect((await post(impatient, 'settle', request)).body).toMatchObject({ errorReason: 'settlement_pending', transaction: '' });
     await impatient.stop();
     if (intent === undefined) throw new Error('nothing was submitted');
@@ -266,13 +266,17 @@ describe('a caller who is gone', () => {
     await included(stage.around.relayerLog, intent, hash);
     // The payload was used, which is what a resource server would hear of anybody else's; this one is owed its answer.
     await until(async () => ((await post(gateway, 'verify', request)).body.isValid === true ? true : undefined));
+    // For what it was signed for, and nothing else.
+    const dearer = structuredClone(request);
+    dearer.paymentRequirements.amount = '20000';
+    expect((await post(gateway, 'verify', dearer)).body).toMatchObject({ isValid: false });
     expect((await post(gateway, 'settle', request)).body).toMatchObject({ success: true, transaction: hash });
     expect((await post(gateway, 'verify', request)).body).toMatchObject({ isValid: false, invalidReason: 'invalid_exact_evm_nonce_already_used' });
   });
 
   it('whose process ended between reservation and relay is settled for, without asking again', async () => {
     const [payer, shop] = [await stage.payer(), newAccount()];
-    const first = await startX402Gateway(stage, { X402_SETTLE_TIMEOUT_MS: '1500' });
+    const first = await startX402Gateway(stage, { X402_SETTLE_TIMEOUT_MS: '2500' });
     // The relayer's price is known for some seconds.
     expect((await post(first, 'settle', await stage.request(2, payer, newAccount().address))).body).toMatchObject({ success: true });
     stage.peers.down.add('relayer');

@@ -56,8 +56,10 @@ export class Facilitator {
     // A decision that stands for ever: the resource server need not do its work in vain.
     if (known?.status === 'refused' && verdict.valid) return { valid: false, reason: known.reason };
     if (taken) return { valid: false, reason: OWN_REASONS.identifierConflict, message: 'this payment identifier stands for another payment' };
-    // Paid, and nobody was told yet: whoever brings the payload back is owed the answer, and settle will give it.
-    if (known?.status === 'settled' && !known.answered && !verdict.valid && isUsed(verdict.reason) && requirementsMismatch(terms) === undefined) return { valid: true };
+    // Being charged, or charged and nobody was told yet: whoever brings the payload back is owed the answer, and settle will give
+    // it, also when by now the nonce is used or the authorization has run out.
+    const owed = known?.status === 'sponsored' || known?.status === 'submitted' || (known?.status === 'settled' && !known.answered);
+    if (!verdict.valid && owed && requirementsMismatch(terms) === undefined) return { valid: true };
     return verdict;
   }
 
