@@ -90,7 +90,7 @@ export function weatherOf(prng: Prng): Weather {
     pauseEveryMs: sometimes(500, prng.int(600, 3_000)),
     reorgEveryMs: sometimes(600, prng.int(400, 2_500)),
     dropMempoolEveryMs: sometimes(300, prng.int(300, 2_000)),
-    feeSpikeEveryMs: sometimes(300, prng.int(600, 2_500)),
+    feeSpikeEveryMs: sometimes(400, prng.int(400, 2_000)),
     foreignEveryMs: sometimes(120, prng.int(1_500, 4_000)),
     freezeEveryMs: sometimes(150, prng.int(1_000, 3_000)),
     dryEveryMs: sometimes(150, prng.int(1_000, 3_000)),

@@ -9,7 +9,7 @@ export const MUTATIONS = {
   'signatures-not-durable': 'signed bytes are acknowledged and lost with the process, so that the next one signs again',
   'answers-before-commit': 'the log answers before it has written, so that bytes go out before they are on record',
   'pending-count': "the node answers its pending count where the latest block's was asked for",
-  'nonce-from-chain': "the next nonce is the chain's count instead of the log's, and a nonce may be planned twice",
+  'nonce-from-chain': "a restart forgets what is open, goes on from the chain's count, and the log lets a nonce be planned twice",
   'reorgs-ignored': 'the node swears that every block that it has ever named is still canonical',
   'unknown-is-refused': 'a commit whose answer is lost is reported as certainly not done and is not repeated',
   'leases-for-everybody': 'the lease table gives a lane to whoever asks, under one and the same token',

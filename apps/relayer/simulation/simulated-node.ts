@@ -55,6 +55,7 @@ export class SimulatedReader implements ChainReader {
   }
 
   transactionCountAt(address: EvmAddress, blockNumber: bigint): Promise<bigint> {
+    if (this.parts.mutation === 'pending-count') return this.transactionCount(address);
     return this.read('count at', () => this.parts.chain.count(address, Math.max(0, this.parts.chain.head.number - Number(blockNumber))));
   }
 

@@ -163,7 +163,7 @@ export class SimulatedProcess {
         calls: simulatedVault,
         ownership: this.#keeper,
         lookups: {
-          nextNonce: async (chainId, keyAddress) => (mutation === 'nonce-from-chain' ? chain.count(key) : this.#work.nextNonce(chainId, keyAddress)),
+          nextNonce: async (chainId, keyAddress) => (mutation === 'nonce-from-chain' ? undefined : this.#work.nextNonce(chainId, keyAddress)),
           reverts: (intentIds) => readCall(incarnation, 'reverts', () => new Map(intentIds.map((intentId) => [intentId, tables.revertsOf(intentId)]))),
           claimedByOther: () => readCall(incarnation, 'claimed by other', () => false),
           cancelRequests: () => readCall(incarnation, 'cancel requests', () => new Set<string>()),

@@ -2,6 +2,7 @@ import type { RecordedEvent } from '@settlement/event-store/event';
 import type { PlannedTransaction, RecordedIntent } from '../src/lane/open-work';
 import { relayerCodec } from '../src/relayer.codec';
 import { transactionStreamOf } from '../src/transaction/transaction.decider';
+import type { Mutation } from './mutations';
 import type { Prng } from './prng';
 import type { SimulatedDatabase } from './simulated-database';
 
@@ -25,6 +26,7 @@ export class WorkTables {
   constructor(
     private readonly database: SimulatedDatabase,
     private readonly prng: Prng,
+    private readonly mutation: Mutation | undefined,
   ) {}
 
   snapshot(): Snapshot {
@@ -59,6 +61,7 @@ export class WorkTables {
           break;
       }
     }
+    if (this.mutation === 'nonce-from-chain') return { positions: this.#heads(), intents: [...intents.values()].filter(({ request }) => !closed.has(request.intentId)), closedEarly: [], transactions: [], nextNonces: [], topUps: [] };
     return {
       positions: new Map([...this.#positions].map(([partition, position]) => [partition, BigInt(position)])),
       intents: [...intents.values()].filter(({ request }) => !closed.has(request.intentId)),
@@ -77,6 +80,10 @@ export class WorkTables {
       if (event?.type === 'TransactionFinalized' && event.returnedIntentIds.includes(intentId)) reverts += 1;
     }
     return reverts;
+  }
+
+  #heads(): ReadonlyMap<number, bigint> {
+    return new Map(Array.from({ length: this.database.partitions }, (_, partition) => [partition, BigInt(this.database.partition(partition).length)]));
   }
 
   #advance(): readonly RecordedEvent[] {

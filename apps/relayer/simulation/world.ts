@@ -39,6 +39,10 @@ export interface WorldOptions {
 /** After the storm everything has to end within this time. Virtual milliseconds. */
 const CALM_MS_MAX = 120_000;
 
+/** Windows that few courses of events come through, and how much likelier a crash is there. */
+const RARE_POINTS = /^(?:no-op|replacement|mid-|reorg|after-reorg|before-give|after-give)/;
+const RARE_FACTOR = 8;
+
 /** How often somebody looks at the lanes once all is calm. Virtual milliseconds. */
 const OPERATOR_MS = 5_000;
 
@@ -115,7 +119,7 @@ export class World {
         this.#invariants.committed(commit);
       },
     });
-    this.#tables = new WorkTables(this.#database, this.#prng);
+    this.#tables = new WorkTables(this.#database, this.#prng, options.mutation);
     this.#ledger = new SignedLedger((bytes) => this.#invariants.signed(bytes));
     this.#invariants = new Invariants({
       chain: this.#chain,
@@ -159,10 +163,10 @@ export class World {
         this.#delivered = false;
         // The check phase of the event loop comes when every continuation that this step has set free has run.
         await new Promise((resolve) => setImmediate(resolve));
+        this.#checkLanes();
       }
       if (this.#broken !== undefined) throw new SimulationFailure('UNCAUGHT', String(this.#broken instanceof Error ? this.#broken.stack : this.#broken));
       this.#invariants.check();
-      this.#checkLanes();
       if (!this.#stormy && this.#submitted === this.#weather.intents) {
         if (this.#invariants.waitingIntents === 0 && this.#invariants.openTransactions === 0 && this.#invariants.quarantined.size === 0) {
           this.#invariants.checkEnd((authorization) => this.#termsOf(authorization));
@@ -234,7 +238,8 @@ export class World {
       sent: (raw) => this.#invariants.sent(raw),
       mutation: this.#mutation,
       reached: (point) => {
-        if (!incarnation.alive || !this.#prng.chance(this.#weather.crashAtPointPerMille)) return;
+        const perMille = this.#weather.crashAtPointPerMille * (RARE_POINTS.test(point) ? RARE_FACTOR : 1);
+        if (!incarnation.alive || !this.#prng.chance(perMille)) return;
         this.#counts['crash-at-point'] += 1;
         this.#points[point] = (this.#points[point] ?? 0) + 1;
         this.#trace.note(() => `${incarnation.name} dies at ${point}`);
