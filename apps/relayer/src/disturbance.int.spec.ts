@@ -95,7 +95,8 @@ async function surviving(database: string, disturb: (round: number) => Promise<v
   const planned = events.flatMap((event) => (event.type === 'TransactionPlanned' ? [event] : []));
   expect(new Set(planned.map((event) => event.nonce)).size).toBe(planned.length);
   expect(new Set(planned.flatMap((event) => event.intentIds)).size).toBe(intentIds.length);
-  expect(events.filter((event) => event.type === 'TransactionSigned')).toHaveLength(planned.length);
+  // One signature of each plan; a slow chain may have been outbid since.
+  expect(events.filter((event) => event.type === 'TransactionSigned' && event.attempt === 0)).toHaveLength(planned.length);
   expect((await world.relayerNonce()) - nonce).toBe(BigInt(planned.length));
 }
 

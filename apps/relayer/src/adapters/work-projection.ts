@@ -8,6 +8,7 @@ import type { RecordedIntent } from '../lane/open-work';
 import { relayerCodec } from '../relayer.codec';
 import { NO_OP_GAS } from '../transaction/attempt';
 import { transactionStreamOf } from '../transaction/transaction.decider';
+import { withConnection } from './checked-out';
 
 export interface IntentRow {
   readonly intentId: string;
@@ -61,9 +62,7 @@ export class WorkProjection {
   async #step(partition: number, page: readonly RecordedEvent[] | undefined, busy: 'wait' | 'skip'): Promise<bigint | undefined> {
     const { store, database } = this.options;
     await this.#ensureWatermark(partition);
-    const client = await database.connect();
-    let broken: Error | undefined;
-    try {
+    return withConnection(database, async (client) => {
       await client.query('BEGIN');
       // Derived and repeatable: what a crash of the database takes away is missed below and read again.
       await client.query('SET LOCAL synchronous_commit = off');
@@ -86,13 +85,7 @@ export class WorkProjection {
       await apply(client, events);
       await client.query('COMMIT');
       return head;
-    } catch (error) {
-      broken = error instanceof Error ? error : new Error(String(error));
-      throw error;
-    } finally {
-      // A connection whose transaction failed is closed, which rolls back.
-      client.release(broken);
-    }
+    });
   }
 
   /** What the page holds beyond the watermark, or what the log does when the page begins later. */

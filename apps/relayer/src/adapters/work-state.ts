@@ -1,8 +1,9 @@
 import { IntentState, SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { OperationalError } from '@settlement/kernel/errors';
-import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
+import type { Pool, QueryResult, QueryResultRow } from 'pg';
 import type { PlannedTransaction, RecordedIntent } from '../lane/open-work';
 import { TOP_UP_PREFIX } from '../lane/top-ups';
+import { withConnection } from './checked-out';
 import type { IntentRow } from './work-projection';
 
 interface IntentColumns {
@@ -29,9 +30,8 @@ export class WorkState {
 
   /** Everything that is open, and where in the log that is: the positions are read in the same snapshot. */
   async snapshot(): Promise<WorkSnapshot> {
-    const client = await this.#connect();
-    let broken: Error | undefined;
     try {
+      return await withConnection(this.database, async (client) => {
       await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
       const positions = await client.query<{ partition: number; position: string }>('SELECT partition, position::text FROM relayer.watermark');
       const intents = await client.query<IntentColumns>(
@@ -66,11 +66,9 @@ export class WorkState {
         })),
         nextNonces: next.rows.map((row) => ({ chainId: row.chain_id, keyAddress: row.key_address, nextNonce: BigInt(row.next) })),
       };
+      });
     } catch (cause) {
-      broken = cause instanceof Error ? cause : new Error(String(cause));
       throw new OperationalError('DATABASE_TROUBLE', 'working state could not be read', 'not-done', { cause });
-    } finally {
-      client.release(broken);
     }
   }
 
@@ -121,14 +119,6 @@ export class WorkState {
   async claimedByOther(onceKey: string, intentId: string): Promise<boolean> {
     const { rows } = await this.#query('SELECT 1 FROM relayer.intent WHERE once_key = $1 AND intent_id <> $2 AND state <> 6 LIMIT 1', [onceKey, intentId]);
     return rows.length > 0;
-  }
-
-  async #connect(): Promise<PoolClient> {
-    try {
-      return await this.database.connect();
-    } catch (cause) {
-      throw new OperationalError('DATABASE_TROUBLE', 'working state could not be read', 'not-done', { cause });
-    }
   }
 
   /** The driver's errors say nothing to a lane; that a table could not be read does. */
