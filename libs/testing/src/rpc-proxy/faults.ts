@@ -206,6 +206,18 @@ export class TooManyRequests implements Fault {
   }
 }
 
+/** A limit that is said in JSON with HTTP 200, item by item (EIP-1474, -32005). */
+export class LimitInJson implements Fault {
+  readonly name = 'says in JSON that a limit is exceeded';
+  readonly lies = false;
+  readonly concerns = anything;
+
+  handle(exchange: Exchange): Promise<void> {
+    exchange.answer(exchange.items.map(({ id }) => ({ jsonrpc: '2.0', id, error: { code: -32_005, message: 'limit exceeded' } })));
+    return Promise.resolve();
+  }
+}
+
 /** Whether the node saw the request is what the caller cannot know. */
 export class BadGateway implements Fault {
   readonly name: string;

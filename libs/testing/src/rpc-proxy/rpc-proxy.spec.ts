@@ -142,6 +142,8 @@ describe('a proxy that misbehaves', () => {
     proxy.set(new faults.TooManyRequests());
     const bare = await post(SEND);
     expect([bare.status, bare.headers.get('retry-after')]).toEqual([429, null]);
+    proxy.set(new faults.LimitInJson());
+    expect(await (await post(SEND)).json()).toMatchObject({ error: { code: -32_005 } });
     proxy.set(new faults.BadGateway(false));
     expect(await (await post(SEND)).text()).toContain('<html>');
     expect(seen).toEqual([]);

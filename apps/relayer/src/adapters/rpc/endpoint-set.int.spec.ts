@@ -171,6 +171,15 @@ describe('an endpoint out of use', () => {
     expect(proxies[0]?.journal).toHaveLength(1);
   });
 
+  it('says in JSON that a limit is exceeded: is left alone, in a batch as well', async () => {
+    const set = endpoints();
+    await rounds(set, 1);
+    proxies[0]?.set(new faults.LimitInJson());
+    await set.blockHashes([1n, 2n]);
+    await until('it is out', () => Promise.resolve(states.get('rpc 1') === 'open'));
+    expect(set.health().why).toMatch(/rpc 1 .* rate-limited: eth_getBlockByNumber: limit exceeded/);
+  });
+
   it('never answers: costs no more than its first timeouts, and the others set the pace', async () => {
     proxies[1]?.set(new faults.HalfOpenSocket());
     const set = endpoints();

@@ -104,7 +104,7 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
       if (answer.error.code === 3 || data !== undefined || /revert/i.test(answer.error.message)) {
         return { ok: false, data: data ?? '0x', message: answer.error.message };
       }
-      throw new OperationalError('RPC_REFUSED', `eth_call: ${answer.error.message} (${answer.error.code})`, 'not-done');
+      throw new RpcRefused('eth_call', answer.error);
     });
   }
 
@@ -146,7 +146,7 @@ export class JsonRpcChain implements ChainReader, Broadcaster {
     const answers = await this.rpc.batch(requests);
     return answers.map((answer, i) => {
       if (answer.ok) return answer.result;
-      throw new OperationalError('RPC_REFUSED', `${requests[i]?.method ?? 'request'}: ${answer.error.message} (${answer.error.code})`, 'not-done');
+      throw new RpcRefused(requests[i]?.method ?? 'request', answer.error);
     });
   }
 }

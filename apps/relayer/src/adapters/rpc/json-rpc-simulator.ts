@@ -1,5 +1,4 @@
-import type { JsonRpc, RpcAnswer, RpcRequest } from '@settlement/chain/rpc';
-import { OperationalError } from '@settlement/kernel/errors';
+import { RpcRefused, type JsonRpc, type RpcAnswer, type RpcRequest } from '@settlement/chain/rpc';
 import type { CallRequest, Simulation, SimulationOptions } from '../../ports/chain-reader';
 import { hex, list, logOf, quantity, record, revertData, text } from './json-rpc-values';
 
@@ -62,7 +61,7 @@ function outcomeOf(answer: RpcAnswer): Simulation {
   if (!answer.ok) {
     const data = revertData(answer.error.data);
     if (answer.error.code === 3 || data !== undefined) return { ok: false, data: data ?? '0x', message: answer.error.message };
-    throw new OperationalError('RPC_REFUSED', `eth_simulateV1: ${answer.error.message} (${answer.error.code})`, 'not-done');
+    throw new RpcRefused('eth_simulateV1', answer.error);
   }
   const [block] = list('eth_simulateV1', answer.result);
   const [call] = list('calls', record('eth_simulateV1', block)['calls']);
