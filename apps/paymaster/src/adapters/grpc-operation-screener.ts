@@ -4,7 +4,7 @@ import type { RpcClient } from '@settlement/rpc/grpc-client';
 import type { OperationScreener } from '../ports/operation-screener';
 
 /** A wallet waits for this, and screening answers in milliseconds. */
-const DEADLINE_MS = 5_000;
+const DEADLINE_MS = 10_000;
 
 export function grpcOperationScreener(client: RpcClient<typeof ScreeningServiceService>): OperationScreener {
   return {
@@ -19,7 +19,7 @@ export function grpcOperationScreener(client: RpcClient<typeof ScreeningServiceS
             ...payees.map((address) => ({ role: Role.ROLE_PAYEE, chainId, address, name: '' })),
           ],
         },
-        { idempotent: true, deadlineMs: DEADLINE_MS, attemptMs: DEADLINE_MS / 2, traceparent },
+        { idempotent: true, deadlineMs: DEADLINE_MS, traceparent },
       );
       switch (answer.verdict) {
         case Verdict.VERDICT_ALLOW:

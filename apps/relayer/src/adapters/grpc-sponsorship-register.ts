@@ -3,7 +3,8 @@ import { SponsorshipState, type PaymasterServiceService } from '@settlement/prot
 import type { RpcClient } from '@settlement/rpc/grpc-client';
 import type { RegisteredSponsorship, SponsorshipRegister } from '../ports/sponsorship-register';
 
-const DEADLINE_MS = 5_000;
+/** Reading one stream takes milliseconds; under a burst it waits its turn, and asking twice would only lengthen the queue. */
+const DEADLINE_MS = 10_000;
 
 const STATES: Readonly<Partial<Record<SponsorshipState, RegisteredSponsorship['state']>>> = {
   [SponsorshipState.SPONSORSHIP_STATE_UNKNOWN]: 'unknown',
@@ -16,7 +17,7 @@ const STATES: Readonly<Partial<Record<SponsorshipState, RegisteredSponsorship['s
 export function grpcSponsorshipRegister(client: RpcClient<typeof PaymasterServiceService>): SponsorshipRegister {
   return {
     async find(sponsorshipId, traceparent) {
-      const answer = await client.getSponsorship({ sponsorshipId }, { idempotent: true, deadlineMs: DEADLINE_MS, attemptMs: DEADLINE_MS / 2, traceparent });
+      const answer = await client.getSponsorship({ sponsorshipId }, { idempotent: true, deadlineMs: DEADLINE_MS, traceparent });
       const state = STATES[answer.state];
       if (state === undefined) throw new OperationalError('SPONSORSHIP_UNSURE', `the paymaster gave no state for ${sponsorshipId}`, 'unknown');
       const { sponsorId, reservationId, screeningId, chainId, entryPoint, paymasterData, validUntil } = answer;
