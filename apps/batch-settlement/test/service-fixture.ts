@@ -98,7 +98,7 @@ export class GrpcPeers {
           permit2TransferGasMax: 0n,
           permit2ProxyAddress: '',
           entryPoints: [],
-          blockTimeMs: 1_000,
+          blockIntervalMs: 1_000,
           walletFactories: [],
         } satisfies DescribeChainResponse),
     } satisfies Partial<RpcImplementation<RelayerServiceService>>;

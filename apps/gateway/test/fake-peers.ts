@@ -161,7 +161,7 @@ export async function startFakePeers(): Promise<FakePeers> {
         permit2TransferGasMax: 273_000n,
         permit2ProxyAddress: '',
         entryPoints: [],
-        blockTimeMs: 1_000,
+        blockIntervalMs: 1_000,
         walletFactories: [],
       };
     },

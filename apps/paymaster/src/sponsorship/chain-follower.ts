@@ -151,7 +151,7 @@ export class ChainFollower {
           sponsorId,
           {
             type: 'Expire',
-            expiry: { sponsorshipId, sponsorId, reservationId: reservationOf(sponsorshipId), chainId, blockNumber: reached.number, blockTime: reached.time, expiredAtNs: clock.nowNs() },
+            expiry: { sponsorshipId, sponsorId, reservationId: reservationOf(sponsorshipId), chainId, blockNumber: reached.number, blockUnixSeconds: reached.time, expiredAtNs: clock.nowNs() },
           },
         ]),
       );

@@ -30,7 +30,7 @@ const issue: SponsorshipIssued = {
 const settlement: SponsorshipSettled = {
   sponsorshipId: id, sponsorId: 'acme', reservationId: grant.reservationId, chainId: grant.chainId, userOperationHash: issue.userOperationHash, transactionHash: `0x${'7a'.repeat(32)}`, blockNumber: 42n, costWei: '123', succeeded: true, settledAtNs: at + 2n,
 };
-const expiryAt = (blockTime: bigint): SponsorshipExpired => ({ sponsorshipId: id, sponsorId: 'acme', reservationId: grant.reservationId, chainId: grant.chainId, blockNumber: 43n, blockTime, expiredAtNs: at + 3n });
+const expiryAt = (blockTime: bigint): SponsorshipExpired => ({ sponsorshipId: id, sponsorId: 'acme', reservationId: grant.reservationId, chainId: grant.chainId, blockNumber: 43n, blockUnixSeconds: blockTime, expiredAtNs: at + 3n });
 const granted: SponsorshipEvent = { type: 'SponsorshipGranted', ...grant };
 const issued: SponsorshipEvent = { type: 'SponsorshipIssued', ...issue };
 const settled: SponsorshipEvent = { type: 'SponsorshipSettled', ...settlement };

@@ -45,7 +45,7 @@ export const sponsorshipDecider: Decider<SponsorshipCommand, SponsorshipEvent, S
       case 'Expire':
         if (state.phase === 'absent') return reject({ code: 'NOT_GRANTED' });
         if (state.phase === 'settled' || state.phase === 'expired') return accept();
-        if (command.expiry.blockTime <= state.grant.validUntil) return reject({ code: 'STILL_VALID' });
+        if (command.expiry.blockUnixSeconds <= state.grant.validUntil) return reject({ code: 'STILL_VALID' });
         return accept({ type: 'SponsorshipExpired', ...command.expiry });
       default:
         return unreachable(command);

@@ -90,7 +90,7 @@ export function describe(chain: ChainConfig, feePerGasWeiMax: bigint): DescribeC
     permit2TransferGasMax: GAS_MODEL.permit2Base + GAS_MODEL.permit2Item,
     permit2ProxyAddress: chain.permit2ProxyAddress ?? '',
     entryPoints: (chain.entryPoints ?? []).map(({ address }) => address),
-    blockTimeMs: chain.blockTimeMs,
+    blockIntervalMs: chain.blockTimeMs,
     walletFactories: [...(chain.walletFactories ?? [])],
   };
 }
