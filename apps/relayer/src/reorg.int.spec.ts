@@ -28,7 +28,7 @@ afterAll(async () => {
 afterEach(() => chain.mineAt(1));
 
 async function start(database: string): Promise<void> {
-  running = await startRelayer({ ...world.environment(database), COLLECT_WAIT_MS: '20', POLL_MS: '40', REBROADCAST_MS: '600', LANE_LEASE_MS: '1000', LANE_CHECK_MS: '100' });
+  running = await startRelayer({ ...world.environment(database), COLLECT_WAIT_MS: '20', POLL_MS: '40', REBROADCAST_MS: '600', LANE_CHECK_MS: '100' });
   log = new RecordedLog(world.postgres.urlFor(database));
 }
 
@@ -140,7 +140,7 @@ describe('finality by tag', () => {
     // Anvil calls the block two epochs of one slot below its head final: that is later than the floor of one.
     const environment = world.environment('tagged');
     const chains = (JSON.parse(environment['CHAINS'] ?? '[]') as object[]).map((it) => ({ ...it, finalityDepth: 1, finalityTag: 'finalized' }));
-    running = await startRelayer({ ...environment, CHAINS: JSON.stringify(chains), COLLECT_WAIT_MS: '20', POLL_MS: '40', LANE_LEASE_MS: '1000' });
+    running = await startRelayer({ ...environment, CHAINS: JSON.stringify(chains), COLLECT_WAIT_MS: '20', POLL_MS: '40' });
     log = new RecordedLog(world.postgres.urlFor('tagged'));
     const it = await includedAt(1);
     const [inclusion] = await log.of('TransactionIncluded', it.request.intentId);

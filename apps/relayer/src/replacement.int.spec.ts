@@ -36,7 +36,7 @@ afterAll(async () => {
 async function start(scenario: (typeof SCENARIOS)[number], extra: Record<string, string> = {}): Promise<RecordedLog> {
   const environment = world.environment(scenario);
   const chains = (environment['CHAINS'] ?? '').replaceAll(world.anvil.rpcUrl, rpc.url);
-  running = await startRelayer({ ...environment, CHAINS: chains, COLLECT_WAIT_MS: '20', POLL_MS: '40', REBROADCAST_MS: '1000', LANE_LEASE_MS: '600', LANE_CHECK_MS: '100', ...extra });
+  running = await startRelayer({ ...environment, CHAINS: chains, COLLECT_WAIT_MS: '20', POLL_MS: '40', REBROADCAST_MS: '1000', LANE_CHECK_MS: '100', ...extra });
   return new RecordedLog(world.postgres.urlFor(scenario));
 }
 

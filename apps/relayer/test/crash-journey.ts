@@ -79,7 +79,8 @@ export class CrashWorld {
       ...this.world.environment(databaseOf(name)),
       COLLECT_ITEMS_MAX: '5',
       COLLECT_WAIT_MS: '50',
-      LANE_LEASE_MS: '600',
+      // A restart waits for the dead owner's lease; shorter, and a loaded machine loses it while the owner lives.
+      LANE_LEASE_MS: '2000',
       POLL_MS: '50',
       ...this.options.environment,
       ...extra,
@@ -105,7 +106,12 @@ export class CrashWorld {
     const { world } = this;
     const before = { vault: await world.vaultUnits(), nonce: await world.relayerNonce(), balance: await this.balanceWei(), merchants: await this.#merchants() };
     const requests = Array.from({ length: this.options.intents }, (_, i) => world.collect({ payer: i, merchant: 1 + (i % 3) }));
-    const running = await happen(requests);
+    let running: RelayerProcess;
+    try {
+      running = await happen(requests);
+    } catch (error) {
+      throw new Error([String(error), ...this.#processes.map((it) => it.output())].join('\n'), { cause: error });
+    }
     const intentIds = requests.map(({ intentId }) => intentId);
     try {
       await until('every intent is final and every nonce has ended', async () => {

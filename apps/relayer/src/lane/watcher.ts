@@ -20,6 +20,8 @@ interface Final extends FinalVerdict {
 /** Follows blocks: included → final, reorged, outbid, broadcast again, displaced by foreign bytes. */
 export class Watcher {
   readonly #audit: FinalityAudit;
+  /** The head of the last step that was done to its end: a step that failed is repeated with what it was about. */
+  #handled: string | undefined;
 
   constructor(
     private readonly parts: LaneParts,
@@ -37,11 +39,17 @@ export class Watcher {
     const unmined = open.filter((it) => it.lifecycle.phase === 'signed' && it.broadcastAtMs !== undefined);
     const included = open.filter((it) => it.lifecycle.phase === 'included');
     const head = await reader.head();
-    const news = head.hash !== this.memory.head?.hash;
+    const news = head.hash !== this.#handled;
     this.memory.head = head;
     if (unmined.length > 0 && (news || this.memory.sent)) {
       this.memory.sent = false;
-      await this.#include(unmined);
+      try {
+        await this.#include(unmined);
+      } catch (error) {
+        // Asked again with the next look, also when no block comes.
+        this.memory.sent = true;
+        throw error;
+      }
     }
     if (included.length > 0 || unmined.length > 0) await this.#finalize(head);
     if (news) {
@@ -49,6 +57,7 @@ export class Watcher {
       this.memory.cancelRequests = await this.parts.lookups.cancelRequests(book.chainId);
     }
     if (news || this.memory.cancelRequests.size > 0) await this.attempts.tend();
+    this.#handled = head.hash;
     const nowMs = clock.monotonicMs();
     const late = book.open().filter((it) => it.lifecycle.phase === 'signed' && nowMs - (it.broadcastAtMs ?? 0) > settings.rebroadcastMs);
     if (late.length > 0) await this.attempts.broadcast(late);
