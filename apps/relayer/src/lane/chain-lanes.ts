@@ -1,5 +1,5 @@
 import type { ChainConfig } from '@settlement/config/chain-config';
-import { InvariantViolated } from '@settlement/kernel/errors';
+import { InvariantViolated, OperationalError } from '@settlement/kernel/errors';
 import type { HealthState } from '@settlement/observability/health';
 import type { DescribeChainResponse } from '@settlement/proto/relayer/v1/relayer';
 import type { UnixNs } from '@settlement/kernel/time';
@@ -66,7 +66,8 @@ export async function restoreLane(book: LaneBook, work: OpenWork, log: LaneLog, 
     const lifecycle = fold(transactionDecider, recorded.map((event) => relayerCodec.decode(event) as TransactionEvent));
     const intents = intentIds.flatMap((intentId) => work.accepted(intentId) ?? []);
     if (intents.length !== intentIds.length) {
-      throw new InvariantViolated('I2', 'an open transaction holds intents that are closed or unknown', { transactionId });
+      // A process that stood still reads partitions unevenly: the plan, and not yet the acceptance. It looks again.
+      throw new OperationalError('WORK_BEHIND', `transaction ${transactionId} holds intents that are closed, or not read yet`, 'not-done');
     }
     book.restore({ transactionId, streamId, nonce, intents, lifecycle, version: BigInt(recorded.length), broadcastAtMs: undefined, receipt: undefined });
   }
