@@ -12,7 +12,7 @@ const benches: Readonly<Record<string, { readonly what: string; readonly run: (o
     run: async () => (await import('../libs/contracts/bench/gas.bench')).runGasBench({}),
   },
   relay: {
-    what: 'x402 settles and verifies a second beside the reference facilitator on the same chain, and over 1, 2, 4, 8 lanes',
+    what: 'x402 settles and verifies beside the reference facilitator, user operations beside Alto, and settles over 1, 2, 4, 8 lanes',
     run: async (options) => (await import('../apps/sandbox/bench/relay/relay.bench')).runRelayBench(options),
   },
   settle: {

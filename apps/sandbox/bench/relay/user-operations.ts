@@ -19,13 +19,13 @@ const ALTO_EXECUTOR_KEY = '0x92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d
 const ALTO_UTILITY_KEY = '0x4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356';
 
 /** Accounts that each send their next operation when the last is mined. More than either bundler puts into two blocks. */
-const OURS_CALLERS = 256;
+const OURS_CALLERS = 384;
 const ALTO_CALLERS = 64;
 /** Deployments are not measured; in smaller crowds no bundler is overrun by them. */
 const PREPARED_AT_ONCE = 64;
 const SCENARIO = 'user operations';
 /** How often a caller asks for its receipt, the same for both. Milliseconds. */
-const POLL_MS = 500;
+const POLL_MS = 1_000;
 const RECEIPT_MS_MAX = 60_000;
 const PAYEE = `0x${'5e'.repeat(20)}` as EvmAddress;
 
