@@ -3,6 +3,7 @@ import { invariant } from '@settlement/kernel/errors';
 import type { TokenUnits } from '@settlement/kernel/money';
 import { id } from 'ethers';
 import type { Eip3009Message } from './eip3009';
+import { abiBytes, revertTable, selectorOf, TOKEN_REASONS } from './contract-codec';
 import { addressWord, uintHex, wordAddress } from './hex';
 import { TRANSACTION_GAS_MAX, type VaultLog } from './vault-codec';
 
@@ -50,24 +51,15 @@ export type TransferReason =
 
 export type TransferOutcome = { readonly executed: true } | { readonly executed: false; readonly reason: TransferReason };
 
-const REASON_BY_CODE: ReadonlyMap<number, TransferReason> = new Map([
+const REASON_BY_CODE: ReadonlyMap<number, TransferReason> = new Map<number, TransferReason>([
+  ...TOKEN_REASONS,
   [6, 'INTENT_REASON_MALFORMED'],
-  [7, 'INTENT_REASON_AUTHORIZATION_EXPIRED'],
-  [8, 'INTENT_REASON_AUTHORIZATION_NOT_YET_VALID'],
-  [9, 'INTENT_REASON_AUTHORIZATION_USED'],
-  [10, 'INTENT_REASON_INVALID_SIGNATURE'],
-  [11, 'INTENT_REASON_INSUFFICIENT_FUNDS'],
-  [12, 'INTENT_REASON_BLACKLISTED'],
-  [13, 'INTENT_REASON_TOKEN_PAUSED'],
-  [17, 'INTENT_REASON_TRANSFER_FAILED'],
   [21, 'INTENT_REASON_NOT_ALLOWED'],
   [26, 'INTENT_REASON_ALLOWANCE_REQUIRED'],
 ]);
 
-const selector = (signature: string): string => id(signature).slice(2, 10);
-
-const TRANSFER = selector('transfer(address,uint64,bytes)');
-const PERMIT2 = selector('permit2(address,uint64,bytes)');
+const TRANSFER = selectorOf('transfer(address,uint64,bytes)');
+const PERMIT2 = selectorOf('permit2(address,uint64,bytes)');
 
 const TRANSFERRED = id('Transferred(address,uint256,uint256)');
 const TRANSFER_FAILED = id('TransferFailed(address,bytes32,uint256,uint8)');
@@ -78,26 +70,17 @@ export const AUTHORIZATION_USED_TOPIC = id('AuthorizationUsed(address,bytes32)')
 export const TOKEN_TRANSFER_TOPIC = id('Transfer(address,address,uint256)');
 
 /** Reverts of the whole call, by selector. */
-const REVERTS: ReadonlyMap<string, { readonly name: string; readonly reason: TransferReason }> = new Map(
-  (
-    [
-      ['TransfersAreFrozen()', 'INTENT_REASON_VAULT_FROZEN'],
-      ['StaleEpoch(uint64,uint64)', 'INTENT_REASON_STALE_EPOCH'],
-      ['NotAContract(address)', 'INTENT_REASON_UNKNOWN_TOKEN'],
-      ['MalformedItems()', 'INTENT_REASON_MALFORMED'],
-      ['InsufficientGas(uint256)', 'INTENT_REASON_REVERTED'],
-      ['AccessControlUnauthorizedAccount(address,bytes32)', 'INTENT_REASON_REVERTED'],
-      ['ReentrancyGuardReentrantCall()', 'INTENT_REASON_REVERTED'],
-    ] as const
-  ).map(([signature, reason]) => [selector(signature), { name: signature.slice(0, signature.indexOf('(')), reason }]),
-);
+const REVERTS = revertTable<TransferReason>([
+  ['TransfersAreFrozen()', 'INTENT_REASON_VAULT_FROZEN'],
+  ['StaleEpoch(uint64,uint64)', 'INTENT_REASON_STALE_EPOCH'],
+  ['NotAContract(address)', 'INTENT_REASON_UNKNOWN_TOKEN'],
+  ['MalformedItems()', 'INTENT_REASON_MALFORMED'],
+  ['InsufficientGas(uint256)', 'INTENT_REASON_REVERTED'],
+  ['AccessControlUnauthorizedAccount(address,bytes32)', 'INTENT_REASON_REVERTED'],
+  ['ReentrancyGuardReentrantCall()', 'INTENT_REASON_REVERTED'],
+]);
 
 const size = (hex: string): bigint => BigInt(hex.length / 2 - 1);
-
-function abiBytes(hex: string): string {
-  const bytes = hex.length / 2;
-  return uintHex(BigInt(bytes), 32) + hex.padEnd(Math.ceil(bytes / 32) * 64, '0');
-}
 
 function packTransfer({ authorization: a, signature, deployment }: TransferItem): string {
   const deploy = deployment === undefined ? '' : deployment.factory.slice(2) + deployment.factoryData.slice(2);
@@ -228,9 +211,9 @@ export function paidBy(authorization: Eip3009Message, token: EvmAddress, logs: r
   );
 }
 
-const SETTLE = selector('settle(((address,uint256),uint256,uint256),address,(address,uint256),bytes)');
+const SETTLE = selectorOf('settle(((address,uint256),uint256,uint256),address,(address,uint256),bytes)');
 /** The same behind an EIP-2612 permit of five words. */
-const SETTLE_WITH_PERMIT = selector('settleWithPermit((uint256,uint256,bytes32,bytes32,uint8),((address,uint256),uint256,uint256),address,(address,uint256),bytes)');
+const SETTLE_WITH_PERMIT = selectorOf('settleWithPermit((uint256,uint256,bytes32,bytes32,uint8),((address,uint256),uint256,uint256),address,(address,uint256),bytes)');
 
 /** Does this call data of the x402 proxy spend this permit: token, amount, nonce, owner and payee? */
 export function settlesPermit(data: string, { owner, to, amount, nonce }: Pick<Permit2Item, 'owner' | 'to' | 'amount' | 'nonce'>, token: EvmAddress): boolean {

@@ -3,6 +3,7 @@ import { invariant, InvariantViolated } from '@settlement/kernel/errors';
 import type { TokenUnits } from '@settlement/kernel/money';
 import { id } from 'ethers';
 import type { Eip3009Message } from './eip3009';
+import { abiBytes, revertTable, selectorOf, TOKEN_REASONS } from './contract-codec';
 import { addressWord, uintHex, wordAddress } from './hex';
 
 /**
@@ -75,25 +76,16 @@ export const SIGNATURE_BYTES_MAX = 65_535;
 /** EIP-7825: no transaction may ask for more gas. */
 export const TRANSACTION_GAS_MAX = 16_777_216n;
 
-const REASON_BY_CODE: ReadonlyMap<number, VaultReason> = new Map([
-  [7, 'INTENT_REASON_AUTHORIZATION_EXPIRED'],
-  [8, 'INTENT_REASON_AUTHORIZATION_NOT_YET_VALID'],
-  [9, 'INTENT_REASON_AUTHORIZATION_USED'],
-  [10, 'INTENT_REASON_INVALID_SIGNATURE'],
-  [11, 'INTENT_REASON_INSUFFICIENT_FUNDS'],
-  [12, 'INTENT_REASON_BLACKLISTED'],
-  [13, 'INTENT_REASON_TOKEN_PAUSED'],
+const REASON_BY_CODE: ReadonlyMap<number, VaultReason> = new Map<number, VaultReason>([
+  ...TOKEN_REASONS,
   [14, 'INTENT_REASON_CAP_EXCEEDED'],
   [16, 'INTENT_REASON_INSUFFICIENT_MERCHANT_BALANCE'],
-  [17, 'INTENT_REASON_TRANSFER_FAILED'],
   [18, 'INTENT_REASON_DUPLICATE'],
 ]);
 
-const selector = (signature: string): string => id(signature).slice(2, 10);
-
-const COLLECT = selector('collect(address,uint64,bytes)');
-const SETTLE = selector('settle(address,uint64,bytes32,bytes)');
-const REFUND = selector('refund(address,uint64,bytes)');
+const COLLECT = selectorOf('collect(address,uint64,bytes)');
+const SETTLE = selectorOf('settle(address,uint64,bytes32,bytes)');
+const REFUND = selectorOf('refund(address,uint64,bytes)');
 
 const COLLECTED = id('Collected(address,bytes)');
 const COLLECT_FAILED = id('CollectFailed(address,bytes32,uint256,uint8)');
@@ -104,22 +96,18 @@ const REFUND_FAILED = id('RefundFailed(bytes32,uint256,uint8)');
 const AUTHORIZATION_USED = id('AuthorizationUsed(address,bytes32)');
 
 /** Reverts of the whole call, by selector. What is absent is INTENT_REASON_REVERTED. */
-const REVERTS: ReadonlyMap<string, { readonly name: string; readonly reason: VaultReason }> = new Map(
-  (
-    [
-      ['VaultIsFrozen()', 'INTENT_REASON_VAULT_FROZEN'],
-      ['StaleEpoch(uint64,uint64)', 'INTENT_REASON_STALE_EPOCH'],
-      ['TokenNotAccepted(address)', 'INTENT_REASON_UNKNOWN_TOKEN'],
-      ['MalformedItems()', 'INTENT_REASON_MALFORMED'],
-      ['BatchAlreadySettled(bytes32)', 'INTENT_REASON_DUPLICATE'],
-      ['TokenNotConserved(address,uint256,uint256)', 'INTENT_REASON_TRANSFER_FAILED'],
-      ['TokenBalanceUnreadable(address)', 'INTENT_REASON_UNKNOWN_TOKEN'],
-      ['InsufficientGas(uint256)', 'INTENT_REASON_REVERTED'],
-      ['AccessControlUnauthorizedAccount(address,bytes32)', 'INTENT_REASON_REVERTED'],
-      ['ReentrancyGuardReentrantCall()', 'INTENT_REASON_REVERTED'],
-    ] as const
-  ).map(([signature, reason]) => [selector(signature), { name: signature.slice(0, signature.indexOf('(')), reason }]),
-);
+const REVERTS = revertTable<VaultReason>([
+  ['VaultIsFrozen()', 'INTENT_REASON_VAULT_FROZEN'],
+  ['StaleEpoch(uint64,uint64)', 'INTENT_REASON_STALE_EPOCH'],
+  ['TokenNotAccepted(address)', 'INTENT_REASON_UNKNOWN_TOKEN'],
+  ['MalformedItems()', 'INTENT_REASON_MALFORMED'],
+  ['BatchAlreadySettled(bytes32)', 'INTENT_REASON_DUPLICATE'],
+  ['TokenNotConserved(address,uint256,uint256)', 'INTENT_REASON_TRANSFER_FAILED'],
+  ['TokenBalanceUnreadable(address)', 'INTENT_REASON_UNKNOWN_TOKEN'],
+  ['InsufficientGas(uint256)', 'INTENT_REASON_REVERTED'],
+  ['AccessControlUnauthorizedAccount(address,bytes32)', 'INTENT_REASON_REVERTED'],
+  ['ReentrancyGuardReentrantCall()', 'INTENT_REASON_REVERTED'],
+]);
 
 /**
  * Items in an order in which each merchant is one run, which costs one storage write instead of one an item.
@@ -149,11 +137,6 @@ function packRuns<T extends { readonly merchantKey: Bytes32 }>(items: readonly T
     at = end;
   }
   return out;
-}
-
-function abiBytes(hex: string): string {
-  const bytes = hex.length / 2;
-  return uintHex(BigInt(bytes), 32) + hex.padEnd(Math.ceil(bytes / 32) * 64, '0');
 }
 
 function packCollect({ authorization: a, signature }: CollectItem): string {
