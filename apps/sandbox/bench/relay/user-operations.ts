@@ -22,11 +22,12 @@ const ALTO_UTILITY_KEY = '0x4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1f
 const OURS_CALLERS = 384;
 const ALTO_CALLERS = 64;
 /** Deployments are not measured; in smaller crowds no bundler is overrun by them. */
-const PREPARED_AT_ONCE = 64;
+const PREPARED_AT_ONCE = 32;
+const DEPLOYMENTS_TRIED = 2;
 const SCENARIO = 'user operations';
 /** How often a caller asks for its receipt, the same for both. Milliseconds. */
 const POLL_MS = 1_000;
-const RECEIPT_MS_MAX = 60_000;
+const RECEIPT_MS_MAX = 30_000;
 const PAYEE = `0x${'5e'.repeat(20)}` as EvmAddress;
 
 interface Wallet {
@@ -112,7 +113,7 @@ async function drive(system: System, { subject, bundlerUrl, senders, callers, se
     settled: latencies.length,
     refused: [...refusals.values()].reduce((sum, n) => sum + n, 0),
     ...costColumns(costs, latencies.length + late),
-    callers,
+    callers: wallets.length,
   };
 }
 
@@ -130,12 +131,15 @@ async function walletsOf(system: System, bundlerUrl: string, salt: string, count
         const index = next;
         next += 1;
         const account = await SimpleAccountUnderTest.create(place, createHash('sha256').update(`user operations ${salt} ${index}`).digest());
-        for (const end = systemClock.monotonicMs() + RECEIPT_MS_MAX; ; ) {
+        // A bundler that loses a deployment has lost this account: the others are enough to load it.
+        let refusal: string | undefined = 'not tried';
+        for (let tries = 0; refusal !== undefined && tries < DEPLOYMENTS_TRIED; tries += 1) {
           const first = await estimated(system, bundlerUrl, entryPoint.address, account, await account.draft(callData));
-          const refusal = await operate(system, bundlerUrl, { account, entryPoint: entryPoint.address, drafted: first }, first);
-          if (refusal === undefined) break;
-          if (systemClock.monotonicMs() > end) throw new Error(`an account was not deployed: ${refusal}`);
-          await systemClock.sleep(POLL_MS);
+          refusal = await operate(system, bundlerUrl, { account, entryPoint: entryPoint.address, drafted: first }, first);
+        }
+        if (refusal !== undefined) {
+          process.stderr.write(`· an account is left out: ${refusal}\n`);
+          continue;
         }
         wallets.push({ account, entryPoint: entryPoint.address, drafted: await estimated(system, bundlerUrl, entryPoint.address, account, await account.draft(callData)) });
       }
@@ -166,7 +170,7 @@ async function operate(system: System, bundlerUrl: string, { account, entryPoint
     const receipt = await askJsonRpc(bundlerUrl, 'eth_getUserOperationReceipt', [sent.result]);
     if (receipt.result !== null && receipt.result !== undefined) return (receipt.result as { readonly success: boolean }).success ? undefined : 'reverted';
   }
-  return 'no receipt within a minute';
+  return 'no receipt within half a minute';
 }
 
 const chainHex = (system: System): string => `0x${system.deployment.chainId.toString(16)}`;
