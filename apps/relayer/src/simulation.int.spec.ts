@@ -1,4 +1,4 @@
-import { AUTHORIZATION_USED_TOPIC } from '@settlement/chain/transfers-codec';
+import { AUTHORIZATION_USED_TOPIC } from '@settlement/chain/contract-codec';
 import type { EvmAddress } from '@settlement/kernel/address';
 import { IntentReason, IntentState, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { LacksMethod } from '@settlement/testing/rpc-proxy/faults';

@@ -1,5 +1,6 @@
 import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
-import { AbiCoder, id } from 'ethers';
+import { AbiCoder } from 'ethers';
+import { selector } from './contract-codec';
 
 /** One call that an account makes when its operation executes. */
 export interface AccountCall {
@@ -34,7 +35,6 @@ export const selectorOf = (data: HexBytes): string => (data.length >= 10 ? data.
 
 const CALLS_MAX = 100;
 const coder = AbiCoder.defaultAbiCoder();
-const selector = (signature: string): string => id(signature).slice(0, 10);
 
 type Decoder = (args: string) => readonly AccountCall[] | undefined;
 

@@ -1,7 +1,11 @@
 import { id } from 'ethers';
 import { uintHex } from './hex';
 
-/** What the codecs of our own contracts share: selectors, one dynamic argument, and the codes that both give for a token's refusal. */
+/** What codecs share: selectors, one dynamic argument, EIP-3009's and ERC-20's logs, and what our own contracts say of a token's refusal. */
+
+/** EIP-3009: `AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce)`; once for each authorization, whoever executed it. */
+export const AUTHORIZATION_USED_TOPIC = id('AuthorizationUsed(address,bytes32)');
+export const TOKEN_TRANSFER_TOPIC = id('Transfer(address,address,uint256)');
 
 /** Codes of `Reason` in libs/contracts/solidity/IPaymentVault.sol that follow from asking the token, whichever contract asked. */
 export const TOKEN_REASONS = [
@@ -15,8 +19,8 @@ export const TOKEN_REASONS = [
   [17, 'INTENT_REASON_TRANSFER_FAILED'],
 ] as const;
 
-/** The first four bytes of the signature's Keccak-256, 8 hex digits without 0x: of a function or of an error. */
-export const selectorOf = (signature: string): string => id(signature).slice(2, 10);
+/** The first four bytes of the signature's Keccak-256 as 0x and 8 hex digits: of a function or of an error. */
+export const selector = (signature: string): string => id(signature).slice(0, 10);
 
 /** A `bytes` argument as ABI has it: length, then the bytes padded to words. Takes and answers hex without 0x. */
 export function abiBytes(hex: string): string {
@@ -30,5 +34,5 @@ export interface KnownRevert<Reason> {
 
 /** Reverts of a whole call by selector, from error signatures. */
 export function revertTable<Reason extends string>(signatures: readonly (readonly [string, Reason])[]): ReadonlyMap<string, KnownRevert<Reason>> {
-  return new Map(signatures.map(([signature, reason]) => [selectorOf(signature), { name: signature.slice(0, signature.indexOf('(')), reason }]));
+  return new Map(signatures.map(([signature, reason]) => [selector(signature), { name: signature.slice(0, signature.indexOf('(')), reason }]));
 }

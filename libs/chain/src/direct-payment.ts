@@ -1,6 +1,7 @@
 import type { Bytes32, EvmAddress, HexBytes } from '@settlement/kernel/address';
 import type { TokenUnits } from '@settlement/kernel/money';
 import { AbiCoder, id, Interface, keccak256 } from 'ethers';
+import { abiBytes, selector } from './contract-codec';
 import type { Eip3009Message } from './eip3009';
 import { addressWord, fromHex, toHex, uintHex } from './hex';
 import { recoverAddress } from './native-secp256k1';
@@ -12,9 +13,6 @@ export const PERMIT2 = '0x000000000022d473030f116ddee9f6b43ac78ba3' as EvmAddres
 /** `x402ExactPermit2Proxy`: the only spender that x402's clients permit, since it pays nobody but the witness's payee. */
 export const X402_PERMIT2_PROXY = '0x402085c248eea27d92e8b30b2c58ed07f9e20001' as EvmAddress;
 
-/** EIP-3009's event: `AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce)`. */
-export const AUTHORIZATION_USED_TOPIC = id('AuthorizationUsed(address,bytes32)');
-export const TRANSFER_TOPIC = id('Transfer(address,address,uint256)');
 
 export interface Permit2Payment {
   readonly token: EvmAddress;
@@ -33,7 +31,6 @@ const calls = new Interface([
   'function settle(((address token,uint256 amount) permitted,uint256 nonce,uint256 deadline) permit,address owner,(address to,uint256 validAfter) witness,bytes signature)',
   'function isValidSignature(bytes32 hash,bytes signature) returns (bytes4)',
 ]);
-const selector = (signature: string): string => id(signature).slice(0, 10);
 const WITH_RSV = selector('transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)');
 const WITH_BYTES = selector('transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)');
 
@@ -43,7 +40,7 @@ export function transferWithAuthorizationCall(message: Eip3009Message, signature
   const terms = `${addressWord(message.from)}${addressWord(message.to)}${uintHex(message.value, 32)}${uintHex(message.validAfter, 32)}${uintHex(message.validBefore, 32)}${message.nonce.slice(2)}`;
   const hex = signature.slice(2);
   if (hex.length === 130) return `${WITH_RSV}${terms}${hex.slice(128).padStart(64, '0')}${hex.slice(0, 128)}` as HexBytes;
-  return `${WITH_BYTES}${terms}${uintHex(7n * 32n, 32)}${uintHex(BigInt(hex.length / 2), 32)}${hex.padEnd(Math.ceil(hex.length / 64) * 64, '0')}` as HexBytes;
+  return `${WITH_BYTES}${terms}${uintHex(7n * 32n, 32)}${abiBytes(hex)}` as HexBytes;
 }
 
 export function permit2SettleCall({ token, owner, to, amount, nonce, deadline, validAfter }: Permit2Payment, signature: HexBytes): HexBytes {

@@ -1,5 +1,6 @@
 import type { Bytes32, EvmAddress } from '@settlement/kernel/address';
 import { AbiCoder, id } from 'ethers';
+import { selector } from './contract-codec';
 import { wordAddress } from './hex';
 import type { VaultLog } from './vault-codec';
 
@@ -9,7 +10,6 @@ export const USER_OPERATION_TOPIC = id('UserOperationEvent(bytes32,address,addre
 const REVERT_REASON_TOPIC = id('UserOperationRevertReason(bytes32,address,uint256,bytes)');
 const POST_OP_REVERT_TOPIC = id('PostOpRevertReason(bytes32,address,uint256,bytes)');
 
-const selector = (signature: string): string => id(signature).slice(0, 10);
 const FAILED_OP = selector('FailedOp(uint256,string)');
 const FAILED_OP_WITH_REVERT = selector('FailedOpWithRevert(uint256,string,bytes)');
 

@@ -34,3 +34,6 @@ export function bytes32(hex: string): Bytes32 {
   invariant(/^0x[0-9a-f]{64}$/.test(hex), 'BYTES32_MALFORMED', 'expected 0x and 64 lower-case hex digits', { hex });
   return hex as Bytes32;
 }
+
+/** A JSON-RPC quantity: 0x and no leading zeros. */
+export const quantity = (value: bigint): string => `0x${value.toString(16)}`;

@@ -3,7 +3,7 @@ import { invariant } from '@settlement/kernel/errors';
 import type { TokenUnits } from '@settlement/kernel/money';
 import { id } from 'ethers';
 import type { Eip3009Message } from './eip3009';
-import { abiBytes, revertTable, selectorOf, TOKEN_REASONS } from './contract-codec';
+import { abiBytes, AUTHORIZATION_USED_TOPIC, revertTable, selector, TOKEN_REASONS, TOKEN_TRANSFER_TOPIC } from './contract-codec';
 import { addressWord, uintHex, wordAddress } from './hex';
 import { TRANSACTION_GAS_MAX, type VaultLog } from './vault-codec';
 
@@ -58,16 +58,13 @@ const REASON_BY_CODE: ReadonlyMap<number, TransferReason> = new Map<number, Tran
   [26, 'INTENT_REASON_ALLOWANCE_REQUIRED'],
 ]);
 
-const TRANSFER = selectorOf('transfer(address,uint64,bytes)');
-const PERMIT2 = selectorOf('permit2(address,uint64,bytes)');
+const TRANSFER = selector('transfer(address,uint64,bytes)');
+const PERMIT2 = selector('permit2(address,uint64,bytes)');
 
 const TRANSFERRED = id('Transferred(address,uint256,uint256)');
 const TRANSFER_FAILED = id('TransferFailed(address,bytes32,uint256,uint8)');
 export const PERMIT2_TRANSFERRED_TOPIC = id('Permit2Transferred(address,uint256,address,address,uint256)');
 const PERMIT2_FAILED = id('Permit2Failed(address,uint256,uint256,uint8)');
-/** Of the token: whoever executed it, EIP-3009 leaves this log once for each authorization. */
-export const AUTHORIZATION_USED_TOPIC = id('AuthorizationUsed(address,bytes32)');
-export const TOKEN_TRANSFER_TOPIC = id('Transfer(address,address,uint256)');
 
 /** Reverts of the whole call, by selector. */
 const REVERTS = revertTable<TransferReason>([
@@ -100,7 +97,7 @@ function packTransfer({ authorization: a, signature, deployment }: TransferItem)
 
 /** Call data of `transfer`. Amounts and times must fit AMOUNT_MAX and VALIDITY_MAX of vault-codec (throws). */
 export function encodeTransfers(token: EvmAddress, epoch: bigint, items: readonly TransferItem[]): HexBytes {
-  return `0x${TRANSFER}${addressWord(token)}${uintHex(epoch, 32)}${uintHex(96n, 32)}${abiBytes(items.map(packTransfer).join(''))}` as HexBytes;
+  return `${TRANSFER}${addressWord(token)}${uintHex(epoch, 32)}${uintHex(96n, 32)}${abiBytes(items.map(packTransfer).join(''))}` as HexBytes;
 }
 
 /** Call data of `permit2`. */
@@ -109,7 +106,7 @@ export function encodePermit2Transfers(token: EvmAddress, epoch: bigint, items: 
     ({ owner, amount, validAfter, deadline, nonce, to, signature }) =>
       owner.slice(2) + uintHex(amount, 12) + uintHex(validAfter, 5) + uintHex(deadline, 5) + uintHex(nonce, 32) + to.slice(2) + uintHex(size(signature), 2) + signature.slice(2),
   );
-  return `0x${PERMIT2}${addressWord(token)}${uintHex(epoch, 32)}${uintHex(96n, 32)}${abiBytes(packed.join(''))}` as HexBytes;
+  return `${PERMIT2}${addressWord(token)}${uintHex(epoch, 32)}${uintHex(96n, 32)}${abiBytes(packed.join(''))}` as HexBytes;
 }
 
 /** The transaction, the roles and the fence, and what must be left before the last item. */
@@ -211,13 +208,13 @@ export function paidBy(authorization: Eip3009Message, token: EvmAddress, logs: r
   );
 }
 
-const SETTLE = selectorOf('settle(((address,uint256),uint256,uint256),address,(address,uint256),bytes)');
+const SETTLE = selector('settle(((address,uint256),uint256,uint256),address,(address,uint256),bytes)');
 /** The same behind an EIP-2612 permit of five words. */
-const SETTLE_WITH_PERMIT = selectorOf('settleWithPermit((uint256,uint256,bytes32,bytes32,uint8),((address,uint256),uint256,uint256),address,(address,uint256),bytes)');
+const SETTLE_WITH_PERMIT = selector('settleWithPermit((uint256,uint256,bytes32,bytes32,uint8),((address,uint256),uint256,uint256),address,(address,uint256),bytes)');
 
 /** Does this call data of the x402 proxy spend this permit: token, amount, nonce, owner and payee? */
 export function settlesPermit(data: string, { owner, to, amount, nonce }: Pick<Permit2Item, 'owner' | 'to' | 'amount' | 'nonce'>, token: EvmAddress): boolean {
-  const called = data.slice(2, 10);
+  const called = data.slice(0, 10);
   if (called !== SETTLE && called !== SETTLE_WITH_PERMIT) return false;
   const at = called === SETTLE ? 0 : 5;
   const argument = (index: number): string => data.slice(10 + (at + index) * 64, 74 + (at + index) * 64);
@@ -226,5 +223,5 @@ export function settlesPermit(data: string, { owner, to, amount, nonce }: Pick<P
 
 /** Why a whole call was refused, from the revert's data. */
 export function decodeTransfersRevert(data: string): { readonly name: string; readonly reason: TransferReason } {
-  return REVERTS.get(data.slice(2, 10).toLowerCase()) ?? { name: 'unknown', reason: 'INTENT_REASON_REVERTED' };
+  return REVERTS.get(data.slice(0, 10).toLowerCase()) ?? { name: 'unknown', reason: 'INTENT_REASON_REVERTED' };
 }

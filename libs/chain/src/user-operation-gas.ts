@@ -1,8 +1,9 @@
 import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { parseHexBytes } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
-import { AbiCoder, getCreateAddress, id } from 'ethers';
-import { fromHex } from './hex';
+import { AbiCoder, getCreateAddress } from 'ethers';
+import { selector } from './contract-codec';
+import { fromHex, quantity } from './hex';
 import type { JsonRpc } from './rpc';
 import { EIP7702_FACTORY, encodeHandleOps, packUserOperation, userOperationHash, type EntryPointVersion, type UserOperation } from './user-operation';
 
@@ -36,13 +37,13 @@ export interface EstimateContext {
 
 const coder = AbiCoder.defaultAbiCoder();
 const TUPLE = 'tuple(address,uint256,bytes,bytes,bytes32,uint256,bytes32,bytes,bytes)';
-const VALIDATE = id('validateUserOp((address,uint256,bytes,bytes,bytes32,uint256,bytes32,bytes,bytes),bytes32,uint256)').slice(0, 10);
-const EXECUTE_USER_OP = id('executeUserOp((address,uint256,bytes,bytes,bytes32,uint256,bytes32,bytes,bytes),bytes32)').slice(0, 10);
+const VALIDATE = selector('validateUserOp((address,uint256,bytes,bytes,bytes32,uint256,bytes32,bytes,bytes),bytes32,uint256)');
+const EXECUTE_USER_OP = selector('executeUserOp((address,uint256,bytes,bytes,bytes32,uint256,bytes32,bytes,bytes),bytes32)');
 
 /** Gas that one simulated part may use: just below what EIP-7825 lets a transaction have, and three parts below the 50 million that nodes simulate. */
 const PART_GAS_MAX = 16_000_000n;
 /** The simulated block has room for every part, whatever the chain's own limit is. */
-const BLOCK_GAS = 100_000_000;
+const BLOCK_GAS = 100_000_000n;
 
 /**
  * What the entry point does inside the verification limit beside calling the account: copies and hashes the operation
@@ -186,7 +187,7 @@ export function revertReason(data: HexBytes): string | undefined {
 async function simulate(rpc: JsonRpc, parts: readonly SimulatedPart[]): Promise<readonly SimulatedCall[]> {
   const result = await rpc.call('eth_simulateV1', [
     {
-      blockStateCalls: [{ blockOverrides: { gasLimit: `0x${BLOCK_GAS.toString(16)}` }, calls: parts.map(({ from, to, input, gas }) => ({ from, to, input, data: input, gas: `0x${gas.toString(16)}` })) }],
+      blockStateCalls: [{ blockOverrides: { gasLimit: quantity(BLOCK_GAS) }, calls: parts.map(({ from, to, input, gas }) => ({ from, to, input, data: input, gas: quantity(gas) })) }],
       validation: false,
     },
     'latest',

@@ -1,5 +1,6 @@
 import { parseEvmAddress, parseHexBytes, type EvmAddress, type HexBytes } from '@settlement/kernel/address';
 import type { InputIssue } from '@settlement/kernel/errors';
+import { quantity } from './hex';
 import { EIP7702_FACTORY, type UserOperation } from './user-operation';
 
 /**
@@ -110,8 +111,6 @@ export function parseUserOperation(value: unknown, missing: MissingAllowed = {})
   if (sender === undefined || reader.issues.length > 0) return { ok: false, issues: reader.issues.slice(0, 20) };
   return { ok: true, operation: { sender, ...operation } };
 }
-
-export const quantity = (value: bigint): string => `0x${value.toString(16)}`;
 
 /** What clients get back from `eth_getUserOperationByHash`. */
 export function userOperationToJson(operation: UserOperation): Readonly<Record<string, string>> {

@@ -1,6 +1,7 @@
 import type { Bytes32, EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { invariant } from '@settlement/kernel/errors';
-import { id, keccak256, toUtf8Bytes } from 'ethers';
+import { keccak256, toUtf8Bytes } from 'ethers';
+import { selector } from './contract-codec';
 import { addressWord, fromHex, uintHex } from './hex';
 
 /**
@@ -179,7 +180,6 @@ function abiTuple({ sender, nonce, initCode, callData, accountGasLimits, preVeri
   ].join('');
 }
 
-const selector = (signature: string): string => id(signature).slice(2, 10);
 const TUPLE = '(address,uint256,bytes,bytes,bytes32,uint256,bytes32,bytes,bytes)';
 const HANDLE_OPS = selector(`handleOps(${TUPLE}[],address)`);
 const GET_HASH = selector(`getUserOpHash(${TUPLE})`);
@@ -193,10 +193,10 @@ export function encodeHandleOps(operations: readonly UserOperation[], beneficiar
     offsets += uintHex(BigInt(at), 32);
     at += tuple.length / 2;
   }
-  return `0x${HANDLE_OPS}${uintHex(64n, 32)}${addressWord(beneficiary)}${uintHex(BigInt(tuples.length), 32)}${offsets}${tuples.join('')}` as HexBytes;
+  return `${HANDLE_OPS}${uintHex(64n, 32)}${addressWord(beneficiary)}${uintHex(BigInt(tuples.length), 32)}${offsets}${tuples.join('')}` as HexBytes;
 }
 
 /** Call data of `EntryPoint.getUserOpHash`. */
 export function encodeGetUserOpHash(operation: UserOperation): HexBytes {
-  return `0x${GET_HASH}${uintHex(32n, 32)}${abiTuple(packUserOperation(operation))}` as HexBytes;
+  return `${GET_HASH}${uintHex(32n, 32)}${abiTuple(packUserOperation(operation))}` as HexBytes;
 }

@@ -3,7 +3,7 @@ import { invariant, InvariantViolated } from '@settlement/kernel/errors';
 import type { TokenUnits } from '@settlement/kernel/money';
 import { id } from 'ethers';
 import type { Eip3009Message } from './eip3009';
-import { abiBytes, revertTable, selectorOf, TOKEN_REASONS } from './contract-codec';
+import { abiBytes, AUTHORIZATION_USED_TOPIC, revertTable, selector, TOKEN_REASONS } from './contract-codec';
 import { addressWord, uintHex, wordAddress } from './hex';
 
 /**
@@ -83,9 +83,9 @@ const REASON_BY_CODE: ReadonlyMap<number, VaultReason> = new Map<number, VaultRe
   [18, 'INTENT_REASON_DUPLICATE'],
 ]);
 
-const COLLECT = selectorOf('collect(address,uint64,bytes)');
-const SETTLE = selectorOf('settle(address,uint64,bytes32,bytes)');
-const REFUND = selectorOf('refund(address,uint64,bytes)');
+const COLLECT = selector('collect(address,uint64,bytes)');
+const SETTLE = selector('settle(address,uint64,bytes32,bytes)');
+const REFUND = selector('refund(address,uint64,bytes)');
 
 const COLLECTED = id('Collected(address,bytes)');
 const COLLECT_FAILED = id('CollectFailed(address,bytes32,uint256,uint8)');
@@ -93,7 +93,6 @@ const SETTLED = id('Settled(bytes32,address,bytes)');
 const PAYOUT_FAILED = id('PayoutFailed(bytes32,uint256,uint8)');
 const REFUNDED = id('Refunded(bytes32,bytes32,address,address,uint256)');
 const REFUND_FAILED = id('RefundFailed(bytes32,uint256,uint8)');
-const AUTHORIZATION_USED = id('AuthorizationUsed(address,bytes32)');
 
 /** Reverts of the whole call, by selector. What is absent is INTENT_REASON_REVERTED. */
 const REVERTS = revertTable<VaultReason>([
@@ -153,19 +152,19 @@ function packCollect({ authorization: a, signature }: CollectItem): string {
 
 /** Call data of `collect`. Every item's `to` must be the vault; amounts and times must fit AMOUNT_MAX and VALIDITY_MAX (throws). */
 export function encodeCollect(token: EvmAddress, epoch: bigint, items: readonly CollectItem[]): HexBytes {
-  return `0x${COLLECT}${addressWord(token)}${uintHex(epoch, 32)}${uintHex(96n, 32)}${abiBytes(packRuns(items, packCollect))}` as HexBytes;
+  return `${COLLECT}${addressWord(token)}${uintHex(epoch, 32)}${uintHex(96n, 32)}${abiBytes(packRuns(items, packCollect))}` as HexBytes;
 }
 
 /** Call data of `settle`. */
 export function encodeSettle(token: EvmAddress, epoch: bigint, batchKey: Bytes32, payouts: readonly PayoutItem[]): HexBytes {
   const packed = packRuns(payouts, ({ to, amount }) => to.slice(2) + uintHex(amount, 12));
-  return `0x${SETTLE}${addressWord(token)}${uintHex(epoch, 32)}${batchKey.slice(2)}${uintHex(128n, 32)}${abiBytes(packed)}` as HexBytes;
+  return `${SETTLE}${addressWord(token)}${uintHex(epoch, 32)}${batchKey.slice(2)}${uintHex(128n, 32)}${abiBytes(packed)}` as HexBytes;
 }
 
 /** Call data of `refund`. */
 export function encodeRefund(token: EvmAddress, epoch: bigint, refunds: readonly RefundItem[]): HexBytes {
   const packed = refunds.map(({ refundKey, merchantKey, to, amount }) => refundKey.slice(2) + merchantKey.slice(2) + to.slice(2) + uintHex(amount, 12)).join('');
-  return `0x${REFUND}${addressWord(token)}${uintHex(epoch, 32)}${uintHex(96n, 32)}${abiBytes(packed)}` as HexBytes;
+  return `${REFUND}${addressWord(token)}${uintHex(epoch, 32)}${uintHex(96n, 32)}${abiBytes(packed)}` as HexBytes;
 }
 
 /**
@@ -229,7 +228,7 @@ export function decodeCollect(items: readonly CollectItem[], contracts: { readon
   const failures = failuresByIndex(logs, contracts.vault, COLLECT_FAILED, () => true);
   const used = new Set<string>();
   for (const log of logs) {
-    if (isFrom(log, contracts.token, AUTHORIZATION_USED)) used.add(`${wordAddress(log.topics[1] ?? '')}${log.topics[2] ?? ''}`);
+    if (isFrom(log, contracts.token, AUTHORIZATION_USED_TOPIC)) used.add(`${wordAddress(log.topics[1] ?? '')}${log.topics[2] ?? ''}`);
   }
   const outcomes = items.map(({ authorization: { from, nonce } }, index): ItemOutcome => {
     const reason = failures.get(index);
@@ -283,5 +282,5 @@ export function decodeRefund(refunds: readonly RefundItem[], vault: EvmAddress, 
 
 /** Why the vault refused a whole call, from the revert's data (of a simulation or a trace). */
 export function decodeVaultRevert(data: string): { readonly name: string; readonly reason: VaultReason } {
-  return REVERTS.get(data.slice(2, 10).toLowerCase()) ?? { name: 'unknown', reason: 'INTENT_REASON_REVERTED' };
+  return REVERTS.get(data.slice(0, 10).toLowerCase()) ?? { name: 'unknown', reason: 'INTENT_REASON_REVERTED' };
 }

@@ -1,14 +1,13 @@
 import type { Bytes32, EvmAddress } from '@settlement/kernel/address';
 import type { TokenUnits } from '@settlement/kernel/money';
-import { id } from 'ethers';
-import { addressWord } from './hex';
+import { selector } from './contract-codec';
+import { addressWord, quantity } from './hex';
 import type { RpcRequest } from './rpc';
 
 /** A block number, or the node's name for one. */
 export type BlockTag = bigint | 'latest' | 'safe' | 'finalized';
 
-const tag = (block: BlockTag): string => (typeof block === 'bigint' ? `0x${block.toString(16)}` : block);
-const selector = (signature: string): string => id(signature).slice(0, 10);
+const tag = (block: BlockTag): string => (typeof block === 'bigint' ? quantity(block) : block);
 
 const MERCHANT_BALANCE = selector('merchantBalance(address,bytes32)');
 const BALANCE_OF = selector('balanceOf(address)');

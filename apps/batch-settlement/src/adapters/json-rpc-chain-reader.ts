@@ -1,3 +1,4 @@
+import { quantity } from '@settlement/chain/hex';
 import { jsonRpc, RpcRefused, type JsonRpc, type RpcAnswer, type RpcRequest } from '@settlement/chain/rpc';
 import { paymentVaultAbi } from '@settlement/contracts/generated/PaymentVault';
 import { OperationalError } from '@settlement/kernel/errors';
@@ -73,7 +74,6 @@ export function jsonRpcChainReader(rpcUrls: readonly string[], vaultAddress: str
   };
 }
 
-const quantity = (value: bigint): string => `0x${value.toString(16)}`;
 
 async function all(rpc: JsonRpc, requests: readonly RpcRequest[]): Promise<readonly unknown[]> {
   if (requests.length === 0) return [];

@@ -1,3 +1,4 @@
+import { quantity } from '@settlement/chain/hex';
 import type { EvmAddress } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
 import { NO_ANSWER, RpcRefused, type JsonRpc, type RpcAnswer, type RpcRequest } from '@settlement/chain/rpc';
@@ -138,7 +139,6 @@ function hexOf(result: unknown): string {
   throw new OperationalError('RPC_MALFORMED', 'expected hex', 'not-done');
 }
 
-const quantity = (value: bigint): string => `0x${value.toString(16)}`;
 
 function logsOf(result: unknown): readonly ChainLog[] {
   if (!Array.isArray(result)) throw new OperationalError('RPC_MALFORMED', 'expected logs', 'not-done');

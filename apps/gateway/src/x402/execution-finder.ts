@@ -1,4 +1,4 @@
-import { AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC } from '@settlement/chain/direct-payment';
+import { AUTHORIZATION_USED_TOPIC, TOKEN_TRANSFER_TOPIC } from '@settlement/chain/contract-codec';
 import { addressWord, uintHex } from '@settlement/chain/hex';
 import type { ChainId, EvmAddress } from '@settlement/kernel/address';
 import type { Clock } from '@settlement/kernel/time';
@@ -50,7 +50,7 @@ type Within = Parameters<PaymentChain['logs']>[2];
 const topicOf = (address: EvmAddress): string => `0x${addressWord(address)}`;
 
 function transfersOf(chain: PaymentChain, { tokenAddress, payer, payee }: SoughtPayment, within: Within) {
-  return chain.logs(tokenAddress, [TRANSFER_TOPIC, topicOf(payer), topicOf(payee)], within);
+  return chain.logs(tokenAddress, [TOKEN_TRANSFER_TOPIC, topicOf(payer), topicOf(payee)], within);
 }
 
 async function findUse(chain: PaymentChain, payment: SoughtPayment, nonce: string, within: Within): Promise<Execution | undefined> {

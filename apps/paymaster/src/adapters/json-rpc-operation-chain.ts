@@ -1,3 +1,4 @@
+import { quantity } from '@settlement/chain/hex';
 import type { JsonRpc } from '@settlement/chain/rpc';
 import { SPONSORED_TOPIC } from '@settlement/chain/sponsor-paymaster';
 import { delegateOf, estimateUserOperationGas } from '@settlement/chain/user-operation-gas';
@@ -7,12 +8,11 @@ import type { Bytes32 } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { BlockMark, EntryPointAt, ExecutedOperation, OperationChain } from '../ports/operation-chain';
 
-const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
 /** Logs of one range are asked for in one batch, so that both lists are of one endpoint's chain. */
 export function jsonRpcOperationChain(rpc: JsonRpc, chainId: bigint): OperationChain {
   async function block(number: bigint | 'latest'): Promise<BlockMark> {
-    const found = await rpc.call('eth_getBlockByNumber', [number === 'latest' ? number : hex(number), false]);
+    const found = await rpc.call('eth_getBlockByNumber', [number === 'latest' ? number : quantity(number), false]);
     if (typeof found !== 'object' || found === null || !('number' in found) || !('timestamp' in found)) {
       throw new OperationalError('BLOCK_MISSING', `no block ${String(number)}`, 'not-done');
     }
@@ -39,7 +39,7 @@ export function jsonRpcOperationChain(rpc: JsonRpc, chainId: bigint): OperationC
       return block(low);
     },
     async executed(from, to, entryPoint) {
-      const range = { fromBlock: hex(from), toBlock: hex(to) };
+      const range = { fromBlock: quantity(from), toBlock: quantity(to) };
       const padded = `0x${entryPoint.paymaster.slice(2).padStart(64, '0')}`;
       const answers = await rpc.batch([
         { method: 'eth_getLogs', params: [{ ...range, address: entryPoint.address, topics: [USER_OPERATION_TOPIC, null, null, padded] }] },

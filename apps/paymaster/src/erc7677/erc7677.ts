@@ -1,4 +1,5 @@
-import { parseUserOperation, quantity, type MissingAllowed } from '@settlement/chain/user-operation-json';
+import { quantity } from '@settlement/chain/hex';
+import { parseUserOperation, type MissingAllowed } from '@settlement/chain/user-operation-json';
 import { eip155Number, parseEvmAddress, type ChainId } from '@settlement/kernel/address';
 import { InvalidInput } from '@settlement/kernel/errors';
 import type { SponsorId } from '@settlement/kernel/ids';

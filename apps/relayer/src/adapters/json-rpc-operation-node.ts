@@ -1,5 +1,6 @@
 import { parseLogs } from '@settlement/chain/chain-logs';
 import { decodeFailedOp, USER_OPERATION_TOPIC, userOperationLogs } from '@settlement/chain/entry-point-logs';
+import { quantity } from '@settlement/chain/hex';
 import type { JsonRpc } from '@settlement/chain/rpc';
 import { delegateOf, estimateUserOperationGas, revertReason } from '@settlement/chain/user-operation-gas';
 import { EIP7702_FACTORY, encodeHandleOps, userOperationHash } from '@settlement/chain/user-operation';
@@ -7,7 +8,6 @@ import { parseHexBytes, type EvmAddress, type HexBytes } from '@settlement/kerne
 import { OperationalError } from '@settlement/kernel/errors';
 import type { BundledEntryPoint, BundleSimulation, OperationNode } from '../ports/operation-node';
 
-const hex = (value: bigint): string => `0x${value.toString(16)}`;
 const EIP7825_GAS = 16_777_216n;
 /** Blocks in which an operation of another bundler is looked for; nodes limit the range of `eth_getLogs`. */
 const LOOK_BACK_BLOCKS = 1_000n;
@@ -32,7 +32,7 @@ export function jsonRpcOperationNode(rpc: JsonRpc, chainId: bigint, bundler: Evm
       const hash = userOperationHash(operation, { entryPoint: entryPoint.address, version: entryPoint.version, chainId, ...(delegate === undefined ? {} : { eip7702Delegate: delegate }) });
       const input = encodeHandleOps([operation], bundler);
       const answer = await rpc.call('eth_simulateV1', [
-        { blockStateCalls: [{ blockOverrides: { gasLimit: hex(EIP7825_GAS * 2n) }, calls: [{ from: bundler, to: entryPoint.address, input, data: input, gas: hex(EIP7825_GAS) }] }], validation: false },
+        { blockStateCalls: [{ blockOverrides: { gasLimit: quantity(EIP7825_GAS * 2n) }, calls: [{ from: bundler, to: entryPoint.address, input, data: input, gas: quantity(EIP7825_GAS) }] }], validation: false },
         'latest',
       ]);
       return readSimulation(answer, entryPoint, hash);
@@ -60,7 +60,7 @@ export function jsonRpcOperationNode(rpc: JsonRpc, chainId: bigint, bundler: Evm
     async executedBy(entryPoint, hash) {
       const latest = BigInt(String((await block())['number']));
       const from = latest > LOOK_BACK_BLOCKS ? latest - LOOK_BACK_BLOCKS : 0n;
-      const logs = parseLogs(await rpc.call('eth_getLogs', [{ fromBlock: hex(from), toBlock: 'latest', address: entryPoint, topics: [USER_OPERATION_TOPIC, hash] }]));
+      const logs = parseLogs(await rpc.call('eth_getLogs', [{ fromBlock: quantity(from), toBlock: 'latest', address: entryPoint, topics: [USER_OPERATION_TOPIC, hash] }]));
       return logs.at(-1)?.transactionHash;
     },
   };

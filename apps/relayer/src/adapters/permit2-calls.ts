@@ -1,5 +1,6 @@
+import { TOKEN_TRANSFER_TOPIC } from '@settlement/chain/contract-codec';
 import { addressWord, uintHex } from '@settlement/chain/hex';
-import { decodePermit2Transfers, encodePermit2Transfers, PERMIT2_TRANSFERRED_TOPIC, settlesPermit, TOKEN_TRANSFER_TOPIC } from '@settlement/chain/transfers-codec';
+import { decodePermit2Transfers, encodePermit2Transfers, PERMIT2_TRANSFERRED_TOPIC, settlesPermit } from '@settlement/chain/transfers-codec';
 import type { EvmAddress } from '@settlement/kernel/address';
 import type { Permit2TransferCall } from '../intent/intent';
 import type { KindCalls } from '../ports/contract-calls';

@@ -1,6 +1,7 @@
 import type { Eip3009Message } from '@settlement/chain/eip3009';
+import { AUTHORIZATION_USED_TOPIC } from '@settlement/chain/contract-codec';
 import { addressWord } from '@settlement/chain/hex';
-import { AUTHORIZATION_USED_TOPIC, decodeTransfers, decodeTransfersRevert, encodeTransfers, paidBy, type TransferItem } from '@settlement/chain/transfers-codec';
+import { decodeTransfers, decodeTransfersRevert, encodeTransfers, paidBy, type TransferItem } from '@settlement/chain/transfers-codec';
 import type { EvmAddress } from '@settlement/kernel/address';
 import { InvariantViolated } from '@settlement/kernel/errors';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';

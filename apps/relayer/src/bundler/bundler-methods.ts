@@ -1,5 +1,6 @@
 import { PAYMASTER_POST_OP_GAS, PAYMASTER_VERIFICATION_GAS } from '@settlement/chain/sponsor-paymaster';
-import { parseUserOperation, quantity, userOperationFromMessage, userOperationToJson, type MissingAllowed } from '@settlement/chain/user-operation-json';
+import { quantity } from '@settlement/chain/hex';
+import { parseUserOperation, userOperationFromMessage, userOperationToJson, type MissingAllowed } from '@settlement/chain/user-operation-json';
 import type { UserOperation } from '@settlement/chain/user-operation';
 import { eip155Number, parseBytes32, parseEvmAddress, type Bytes32, type EvmAddress } from '@settlement/kernel/address';
 import { InvalidInput } from '@settlement/kernel/errors';

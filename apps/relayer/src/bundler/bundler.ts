@@ -1,3 +1,4 @@
+import { quantity } from '@settlement/chain/hex';
 import { decodePaymasterData } from '@settlement/chain/sponsor-paymaster';
 import { preVerificationGasOf, type GasEstimate } from '@settlement/chain/user-operation-gas';
 import { EIP7702_FACTORY, userOperationHash, type UserOperation } from '@settlement/chain/user-operation';
@@ -110,7 +111,7 @@ export class Bundler {
     if (sponsorship.state !== 'issued' || sponsorship.paymasterData !== operation.paymasterData) throw notSponsored('SPONSORSHIP_UNKNOWN', 'the paymaster has not issued this paymasterData');
     if (sponsorship.chainId !== this.options.chainId || sponsorship.entryPoint !== entryPoint.address) throw notSponsored('SPONSORSHIP_ELSEWHERE', 'this sponsorship is for another chain or entry point');
     if (sponsorship.validUntil < nsToSeconds(this.options.clock.nowNs()) + VALIDITY_LEFT_MIN) {
-      throw new JsonRpcError(OUT_OF_TIME, 'this sponsorship runs out before the operation could be mined', { reason: 'SPONSORSHIP_EXPIRES', validUntil: `0x${sponsorship.validUntil.toString(16)}` });
+      throw new JsonRpcError(OUT_OF_TIME, 'this sponsorship runs out before the operation could be mined', { reason: 'SPONSORSHIP_EXPIRES', validUntil: quantity(sponsorship.validUntil) });
     }
     return sponsorship;
   }
@@ -119,11 +120,11 @@ export class Bundler {
     const { node } = this.options;
     const needed = (preVerificationGasOf(operation, entryPoint.address) * PRE_VERIFICATION_SHARE.atLeast) / PRE_VERIFICATION_SHARE.of;
     if (operation.preVerificationGas < needed) {
-      throw new JsonRpcError(INVALID_PARAMS, `preVerificationGas must be at least 0x${needed.toString(16)}`, { reason: 'PRE_VERIFICATION_GAS_TOO_LOW', needed: `0x${needed.toString(16)}` });
+      throw new JsonRpcError(INVALID_PARAMS, `preVerificationGas must be at least ${quantity(needed)}`, { reason: 'PRE_VERIFICATION_GAS_TOO_LOW', needed: quantity(needed) });
     }
     const [baseFee, simulation] = await Promise.all([node.baseFee(), node.simulate(operation, entryPoint)]);
     if (operation.feePerGasWeiMax < baseFee) {
-      throw new JsonRpcError(INVALID_PARAMS, `maxFeePerGas must be at least the base fee 0x${baseFee.toString(16)}`, { reason: 'FEE_TOO_LOW', baseFee: `0x${baseFee.toString(16)}` });
+      throw new JsonRpcError(INVALID_PARAMS, `maxFeePerGas must be at least the base fee ${quantity(baseFee)}`, { reason: 'FEE_TOO_LOW', baseFee: quantity(baseFee) });
     }
     if (simulation.kind === 'refused') throw errorOfRefusal(simulation.reason, simulation.revertData);
     // The sponsor would pay for nothing.
@@ -143,6 +144,6 @@ export class Bundler {
     // Crash here, of whoever took the slot before its intent was accepted: then it holds nothing and may be handed on.
     const over = status?.state === IntentState.INTENT_STATE_FAILED || status?.state === IntentState.INTENT_STATE_UNKNOWN;
     if (over && (await slots.hand(slot, holder, hash)) === hash) return;
-    throw new JsonRpcError(INVALID_PARAMS, `another operation of this sender holds nonce 0x${operation.nonce.toString(16)}`, { reason: 'NONCE_TAKEN', userOpHash: holder });
+    throw new JsonRpcError(INVALID_PARAMS, `another operation of this sender holds nonce ${quantity(operation.nonce)}`, { reason: 'NONCE_TAKEN', userOpHash: holder });
   }
 }

@@ -1,6 +1,6 @@
 import type { ChainLog } from '@settlement/chain/chain-logs';
 import { USER_OPERATION_TOPIC, userOperationLogs } from '@settlement/chain/entry-point-logs';
-import { quantity } from '@settlement/chain/user-operation-json';
+import { quantity } from '@settlement/chain/hex';
 import type { Bytes32, EvmAddress } from '@settlement/kernel/address';
 import type { MinedTransaction } from '../ports/operation-node';
 

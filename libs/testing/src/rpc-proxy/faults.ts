@@ -1,3 +1,4 @@
+import { quantity } from '@settlement/chain/hex';
 import { withResult, type Exchange, type RpcItem, type RpcReply } from './exchange';
 
 /** One way in which an endpoint misbehaves. `lies` are those that say what is not so; the others only say nothing, or late. */
@@ -13,7 +14,6 @@ const BROADCAST = 'eth_sendRawTransaction';
 const broadcasts = (items: readonly RpcItem[]): boolean => items.some(({ method }) => method === BROADCAST);
 const asks = (...methods: readonly string[]) => (items: readonly RpcItem[]): boolean => items.some(({ method }) => methods.includes(method));
 const anything = (): boolean => true;
-const hex = (value: bigint): string => `0x${value.toString(16)}`;
 /** Another hash of the same shape. */
 const twisted = (hash: unknown): string => `0x${[...String(hash).slice(2)].map((digit) => (15 - Number.parseInt(digit, 16)).toString(16)).join('')}`;
 
@@ -87,8 +87,8 @@ export class StaleHead implements Fault {
     const latest = BigInt(String(await exchange.ask('eth_blockNumber', [])));
     const head = latest > this.blocks ? latest - this.blocks : 0n;
     const items = exchange.items.map((item): RpcItem => {
-      if (item.method === 'eth_getBlockByNumber' && item.params[0] === 'latest') return { ...item, params: [hex(head), item.params[1]] };
-      if (item.method === 'eth_getTransactionCount' && item.params[1] === 'latest') return { ...item, params: [item.params[0], hex(head)] };
+      if (item.method === 'eth_getBlockByNumber' && item.params[0] === 'latest') return { ...item, params: [quantity(head), item.params[1]] };
+      if (item.method === 'eth_getTransactionCount' && item.params[1] === 'latest') return { ...item, params: [item.params[0], quantity(head)] };
       return item;
     });
     const replies = await exchange.forward(items);
@@ -121,7 +121,7 @@ export class LyingNonce implements Fault {
     return spoil(exchange, (item, reply) => {
       if (item.method !== 'eth_getTransactionCount' || typeof reply.result !== 'string') return reply;
       const said = BigInt(reply.result) + this.by;
-      return withResult(reply, hex(said < 0n ? 0n : said));
+      return withResult(reply, quantity(said < 0n ? 0n : said));
     });
   }
 }

@@ -1,3 +1,4 @@
+import { quantity as hex } from '@settlement/chain/hex';
 import { RpcHttpFailure, RpcRefused, type JsonRpc, type RpcRequest } from '@settlement/chain/rpc';
 import type { EvmAddress, HexBytes } from '@settlement/kernel/address';
 import { OperationalError } from '@settlement/kernel/errors';
@@ -7,7 +8,7 @@ import type { CallOutcome, CallRequest, ChainHead, ChainReader, Receipt, SentCal
 import type { ReceiptVote } from './agreement.policy';
 import { classify, type NodeAnswer } from './answer-classification.policy';
 import { JsonRpcSimulator } from './json-rpc-simulator';
-import { hex, list, logOf, malformed, quantity, record, revertData, text } from './json-rpc-values';
+import { list, logOf, malformed, quantity, record, revertData, text } from './json-rpc-values';
 
 /** One JSON-RPC endpoint as reader and broadcaster. `EndpointSet` puts several behind the same ports. */
 export class JsonRpcChain implements ChainReader, Broadcaster {

@@ -1,6 +1,7 @@
+import { quantity as hex } from '@settlement/chain/hex';
 import { RpcRefused, type JsonRpc, type RpcAnswer, type RpcRequest } from '@settlement/chain/rpc';
 import type { CallRequest, Simulation, SimulationOptions } from '../../ports/chain-reader';
-import { hex, list, logOf, quantity, record, revertData, text } from './json-rpc-values';
+import { list, logOf, quantity, record, revertData, text } from './json-rpc-values';
 
 /** JSON-RPC 2.0, 5.1; and what nodes and gateways say instead. */
 const METHOD_NOT_FOUND = -32_601;

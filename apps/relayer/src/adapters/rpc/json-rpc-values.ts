@@ -39,7 +39,3 @@ export function record(what: string, value: unknown): Readonly<Record<string, un
   if (typeof value !== 'object' || value === null) throw malformed(what);
   return value as Readonly<Record<string, unknown>>;
 }
-
-export function hex(value: bigint): string {
-  return `0x${value.toString(16)}`;
-}
