@@ -46,8 +46,8 @@ export default {
       name: 'product-never-imports-test-code',
       comment: 'A stand-in must not reach production by an import.',
       severity: 'error',
-      from: { path: `${root}(apps|libs)/[^/]+/src/`, pathNot: ['\\.spec\\.ts$', '\\.contract\\.ts$', `${root}libs/(testing|local-stack)/`, `${root}apps/sandbox/`, '/cli/'] },
-      to: { path: `${root}libs/(testing|local-stack)/` },
+      from: { path: `${root}(apps|libs)/[^/]+/src/`, pathNot: ['\\.spec\\.ts$', '\\.contract\\.ts$', `${root}libs/(testing|local-stack|cluster)/`, `${root}apps/sandbox/`, '/cli/'] },
+      to: { path: `${root}libs/(testing|local-stack|cluster)/` },
     },
   ],
   options: {

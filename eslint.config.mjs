@@ -30,7 +30,7 @@ export default tseslint.config(
   },
   {
     files: ['**/apps/**/src/**/*.ts', '**/libs/**/src/**/*.ts'],
-    ignores: ['**/*.spec.ts', '**/*.contract.ts', '**/config.ts', 'libs/config/**', 'libs/service/**', 'libs/local-stack/**', 'libs/testing/**', 'apps/sandbox/**', '**/cli/**', '**/compile.ts', '**/forge-test.ts'],
+    ignores: ['**/*.spec.ts', '**/*.contract.ts', '**/config.ts', 'libs/config/**', 'libs/service/**', 'libs/local-stack/**', 'libs/cluster/**', 'libs/testing/**', 'apps/sandbox/**', '**/cli/**', '**/compile.ts', '**/forge-test.ts'],
     rules: {
       'no-restricted-properties': ['error', { object: 'process', property: 'env', message: 'Configuration is parsed once, in config.ts.' }],
     },
