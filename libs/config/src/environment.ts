@@ -6,6 +6,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** Variables that are optional but for a certain value of another: `z.string().optional().register(requiredWhen, { FEED: 'kafka' })`. */
 export const requiredWhen = z.registry<Readonly<Record<string, string>>>();
 
+/** Variables that mean nothing alone: of those registered under one name, all are given or none. */
+export const allOrNone = z.registry<string>();
+
 /**
  * Parses the environment once, at start. Throws `InvalidInput` with every problem at once; values are never echoed, since
  * a misspelt variable may hold a secret. An empty string counts as absent.
@@ -22,12 +25,26 @@ export function parseEnvironment<Schema extends z.ZodObject>(schema: Schema, env
     const needed = conditions.length > 0 && conditions.every(([other, value]) => given[other] === value);
     return needed && given[name] === undefined ? [{ path: name, message: `is missing (needed with ${conditions.map((pair) => pair.join('=')).join(' and ')})` }] : [];
   });
-  if (result.success && missing.length === 0) return result.data;
+  const incomplete = incompleteGroups(schema, given);
+  if (result.success && missing.length === 0 && incomplete.length === 0) return result.data;
   const malformed: InputIssue[] = (result.error?.issues ?? []).map((issue) => ({
     path: issue.path.join('.'),
     message: given[String(issue.path[0])] === undefined ? `is missing (${issue.message})` : issue.message,
   }));
-  throw new InvalidInput([...malformed, ...missing]);
+  throw new InvalidInput([...malformed, ...missing, ...incomplete]);
+}
+
+function incompleteGroups(schema: z.ZodObject, given: Readonly<Record<string, string>>): readonly InputIssue[] {
+  const groups = new Map<string, string[]>();
+  for (const [name, variable] of Object.entries(schema.shape)) {
+    const group = allOrNone.get(variable);
+    if (group !== undefined) groups.set(group, [...(groups.get(group) ?? []), name]);
+  }
+  return [...groups.values()].flatMap((names) => {
+    const present = names.filter((name) => given[name] !== undefined);
+    if (present.length === 0) return [];
+    return names.filter((name) => given[name] === undefined).map((name) => ({ path: name, message: `is missing (${present.join(' and ')} given: all of ${names.join(', ')} or none)` }));
+  });
 }
 
 /** A JSON document in a variable, checked against its schema. */
