@@ -6,7 +6,7 @@ const purity = 'Deciders, policies and processes are pure: time, ids and looked-
 export default tseslint.config(
   { ignores: ['**/node_modules/**', 'proto/gen/**', '**/generated/**', '**/dist/**', 'tools/lint/fixtures/**', 'libs/contracts/{out,cache}/**'] },
   {
-    files: ['{apps,libs,tools}/**/*.ts', '*.ts'],
+    files: ['{apps,libs,tools,deploy,infra}/**/*.ts', '*.ts'],
     extends: [tseslint.configs.base],
     languageOptions: { parserOptions: { projectService: true } },
     rules: {
