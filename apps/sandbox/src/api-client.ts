@@ -1,4 +1,5 @@
 import { systemClock } from '@settlement/config/system-ports';
+import { Endpoints } from './endpoints';
 
 export interface ApiAnswer {
   readonly status: number;
@@ -8,14 +9,19 @@ export interface ApiAnswer {
 
 /** A merchant's server, seen from outside: HTTP and JSON only. */
 export class ApiClient {
+  private readonly endpoints: Endpoints;
+
   constructor(
-    private readonly baseUrl: string,
+    api: string | Endpoints,
     private readonly key: string,
-  ) {}
+  ) {
+    this.endpoints = typeof api === 'string' ? new Endpoints([api]) : api;
+  }
 
   /** Once. A refused connection, a time-out or a 503 throws or is answered as it is. */
   async request(method: string, path: string, options: { readonly body?: unknown; readonly idempotencyKey?: string } = {}): Promise<ApiAnswer> {
-    const response = await fetch(this.baseUrl + path, {
+    const url = this.endpoints.next();
+    const response = await fetch(url + path, {
       method,
       headers: {
         authorization: `Bearer ${this.key}`,
@@ -24,6 +30,9 @@ export class ApiClient {
       },
       ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
       signal: AbortSignal.timeout(15_000),
+    }).catch((error: unknown) => {
+      this.endpoints.failed(url);
+      throw error;
     });
     const text = await response.text();
     const parsed: unknown = text === '' ? {} : JSON.parse(text);

@@ -14,14 +14,33 @@ export interface DemoOptions {
   readonly help: boolean;
 }
 
-export const demoHelp = `npm run demo -- [options]
+/** Processes of this machine that the demo starts itself, or the cluster that `npm run cluster` has deployed to. */
+export type DemoPlace = 'processes' | 'cluster';
 
-Starts the whole system on this machine (Postgres, an EVM node with the real USDC, five services), sends payments
-through it and checks that every unit is where it belongs. Leaves nothing behind but the report.
+/** On a cluster the watch list is installed beforehand: it names the sanctioned payers of these seeds. */
+export const clusterSeedMax = 99;
+
+export function demoHelp(place: DemoPlace): string {
+  const [command, what, kafka] =
+    place === 'processes'
+      ? [
+          'npm run demo --',
+          `Starts the whole system on this machine (Postgres, an EVM node with the real USDC, five services), sends payments
+through it and checks that every unit is where it belongs. Leaves nothing behind but the report.`,
+          '\n  --kafka           facts travel over a real Kafka broker   (default: Postgres feed)',
+        ]
+      : [
+          'npm run cluster -- demo',
+          `Sends payments to the API of the system that \`npm run cluster -- deploy\` has installed, through the nodes' ports, and
+checks that every unit is where it belongs. May be repeated: each run has merchants and payments of its own.`,
+          '',
+        ];
+  return `${command} [options]
+
+${what}
 
   --payments N      requests to submit, odd ones included   (default 500)
-  --merchants M     merchants to pay                        (default 20)
-  --kafka           facts travel over a real Kafka broker   (default: Postgres feed)
+  --merchants M     merchants to pay                        (default 20)${kafka}
   --kill SERVICE    kill -9 that service in mid-flow and start it again; may be repeated:
                     ${serviceNames.join(', ')}
   --seed S          whole number; same seed, same payers, amounts and order (default 1)
@@ -31,9 +50,10 @@ through it and checks that every unit is where it belongs. Leaves nothing behind
 
 Exit code 0 only when every invariant held and everything accepted reached its end.
 `;
+}
 
 /** Throws `InvalidInput` with every problem at once. */
-export function parseDemoOptions(argv: readonly string[]): DemoOptions {
+export function parseDemoOptions(argv: readonly string[], place: DemoPlace): DemoOptions {
   let values;
   try {
     ({ values } = parseArgs({
@@ -60,12 +80,12 @@ export function parseDemoOptions(argv: readonly string[]): DemoOptions {
   };
   const payments = whole('payments', values.payments, 1, 100_000);
   const merchants = whole('merchants', values.merchants, 1, 1_000);
-  const seed = whole('seed', values.seed, 0, 2 ** 31);
+  const seed = whole('seed', values.seed, 0, place === 'cluster' ? clusterSeedMax : 2 ** 31);
   const kill = values.kill.flatMap((list) => list.split(',')).flatMap((name) => {
     if (isServiceName(name)) return [name];
     issues.push({ path: '--kill', message: `"${name}" is not a service; expected one of ${serviceNames.join(', ')}` });
     return [];
   });
   if (issues.length > 0) throw new InvalidInput(issues);
-  return { payments, merchants, feed: values.kafka ? 'kafka' : 'postgres', kill, seed, json: values.json, report: values.report, help: values.help };
+  return { payments, merchants, feed: values.kafka || place === 'cluster' ? 'kafka' : 'postgres', kill, seed, json: values.json, report: values.report, help: values.help };
 }

@@ -1,96 +1,52 @@
 import type { Clock } from '@settlement/kernel/time';
+import { jsonRpc } from '@settlement/chain/rpc';
+import { assembleDemo, type DemoResult, type Kill } from './demo-findings';
 import type { DemoOptions } from './demo-options';
-import { storedEvents } from './event-count';
-import { LiveView } from './live-view';
+import type { DemoTarget } from './demo-target';
+import { logHeads, storedEvents, type Heads } from './event-count';
+import type { LiveView } from './live-view';
 import { registerMerchants } from './merchants';
-import { authorizationsUsed, ledgerView, tokenBalances, type LedgerView } from './money-check';
+import { authorizationsUsed, tokenBalances } from './money-check';
 import { Observer } from './observer';
-import { percentile } from '@settlement/testing/bench';
-import { reportPage } from './report-page';
-import { expectationOf, planScenario, type Expectation, type Scenario } from './scenario';
+import { expectationOf, planScenario, type Scenario } from './scenario';
 import type { ServiceName } from './service-process';
-import { startSystem, type System } from './system';
 import { payersOf, Traffic, type SubmissionResult } from './traffic';
 
-export interface DemoDocument {
-  readonly ok: boolean;
-  readonly feed: 'postgres' | 'kafka';
-  readonly seed: number;
-  readonly payments: {
-    readonly submitted: number;
-    readonly replayed: number;
-    readonly accepted: number;
-    readonly refused: Readonly<Record<string, number>>;
-    readonly collected: number;
-    readonly paidOut: number;
-    readonly held: number;
-  };
-  readonly ledger: Readonly<Record<string, LedgerView>>;
-  readonly events: { readonly stored: number; readonly delivered: number; readonly lost: number; readonly doubled: number };
-  readonly chain: { readonly transactions: number; readonly gasPerCollectedPayment: number; readonly gasPerPayout: number };
-  readonly latencyMs: { readonly acceptedToFinal: { readonly p50: number; readonly p99: number } };
-  readonly killed: readonly string[];
-  readonly wallClockMs: number;
-}
-
-export interface Check {
-  readonly name: string;
-  readonly ok: boolean;
-  readonly detail: string;
-}
-
-export interface DemoResult {
-  readonly document: DemoDocument;
-  readonly checks: readonly Check[];
-  readonly page: string;
-}
-
-interface Kill {
-  readonly service: ServiceName;
-  readonly atMs: number;
-  backAtMs: number;
-}
-
-const blockTimeMs = 1_000;
-const finalityDepth = 2;
 const concurrency = 32;
 /** Far above what a run takes; a system that stands still is told from a slow one by progress, see `settled`. */
 const stallLimitMs = 60_000;
 
-export async function runDemo(options: DemoOptions, folder: string, clock: Clock, abort: AbortSignal): Promise<DemoResult> {
-  const startedAtMs = clock.monotonicMs();
-  const view = new LiveView();
+/** What the system held before this run: nothing, when it was started for it. */
+interface Before {
+  readonly heads: Heads;
+  readonly blockNumber: bigint;
+  readonly vault: bigint;
+}
+
+/** Sends the demo's payments to a running system, waits for their ends and says what holds. */
+export async function driveDemo(target: DemoTarget, options: DemoOptions, clock: Clock, abort: AbortSignal, view: LiveView, startedAtMs: number): Promise<DemoResult> {
   const scenario = planScenario(options);
   const expected = expectationOf(scenario);
   const payers = payersOf(scenario, options.seed);
-  const unexpected: string[] = [];
-
-  const system = await startSystem({
-    feed: options.feed,
-    folder,
-    lasting: false,
-    blockTimeMs,
-    finalityDepth,
-    sanctioned: [payers.sanctioned.address],
-    onProgress: (text) => view.say(`· ${text}`),
-    onUnexpectedExit: (name, code, signal) => {
-      unexpected.push(`${name} ended by itself (${signal ?? `code ${code}`})`);
-      view.say(`✗ ${unexpected.at(-1)}`);
-    },
-  });
+  const before = target.run === undefined ? { heads: new Map<string, bigint>(), blockNumber: 0n, vault: 0n } : await stateOf(target);
   const observer = new Observer();
-  const feed = system.openFeed();
+  const feed = target.openFeed();
   try {
-    await observer.start(feed);
+    await observer.start(feed, before.heads);
     view.say('· registering merchants and funding payers');
-    const merchants = await registerMerchants(system.apiUrl, system.adminToken, system.chainId, options.merchants, options.seed, 'demo');
+    const label = target.run === undefined ? 'demo' : `demo-${target.run}`;
+    const merchants = await registerMerchants(target.api, target.adminToken, target.chainId, options.merchants, options.seed, label);
     const rich = [...payers.ordinary, payers.sanctioned].map((payer) => ({ to: payer.address, units: 1_000_000_000_000n }));
-    await system.deployment.mintMany(rich);
+    await target.deployment.mintMany(rich);
     const blacklisted = scenario.blacklistedMerchant === undefined ? undefined : merchants[scenario.blacklistedMerchant];
-    if (blacklisted !== undefined) await system.deployment.blacklist(blacklisted.payoutAddress);
+    if (blacklisted !== undefined) await target.deployment.blacklist(blacklisted.payoutAddress);
 
     view.say(`· submitting ${options.payments} payments for ${options.merchants} merchants`);
-    const traffic = new Traffic({ apiUrl: system.apiUrl, chainId: system.chainId, vault: system.deployment.vault, domain: system.deployment.usdcDomain }, scenario, options.seed, merchants);
+    const { vault, usdcDomain } = target.deployment;
+    const traffic = new Traffic(
+      { api: target.api, chainId: target.chainId, vault, domain: usdcDomain, ...(target.run === undefined ? {} : { run: target.run }) },
+      scenario, options.seed, merchants,
+    );
     const kills: Kill[] = [];
     const restarts: Promise<void>[] = [];
     const killAt = new Map(options.kill.map((service, index) => [Math.floor((options.payments * (index + 1)) / (options.kill.length + 2)), service]));
@@ -101,7 +57,7 @@ export async function runDemo(options: DemoOptions, folder: string, clock: Clock
         const service = killAt.get(started);
         if (service === undefined) return;
         killAt.delete(started);
-        restarts.push(killAndRestart(system, service, clock, kills, view));
+        restarts.push(killAndRestart(target, service, clock, kills, view));
       });
       await Promise.all(restarts);
       await settled(observer, scenario, traffic.results, clock, abort);
@@ -111,32 +67,34 @@ export async function runDemo(options: DemoOptions, folder: string, clock: Clock
       await Promise.allSettled(restarts);
     }
 
-    await settledEvents(system, observer, clock);
-    const stored = await storedEvents(system);
-    const ledger = await ledgerView(system);
-    const received = await tokenBalances(system, merchants.map((merchant) => merchant.payoutAddress));
-    const onChain = await authorizationsUsed(system);
-    return assemble({ options, scenario, expected, observer, results: traffic.results, ledger, received, onChain, stored, kills, unexpected, wallClockMs: Math.round(clock.monotonicMs() - startedAtMs) });
+    const stored = await settledEvents(target, before.heads, observer, clock);
+    const ledger = await target.ledger();
+    const received = await tokenBalances(target, merchants.map((merchant) => merchant.payoutAddress));
+    const onChain = await authorizationsUsed(target, before.blockNumber);
+    return assembleDemo({
+      options, feed: target.feed, scenario, expected, observer, results: traffic.results, ledger, received, onChain, stored, kills,
+      vaultBefore: before.vault, unexpected: target.unexpected, wallClockMs: Math.round(clock.monotonicMs() - startedAtMs),
+    });
   } finally {
     view.say('· stopping');
     await observer.stop();
     await feed.close();
-    await system.stop();
   }
 }
 
-async function killAndRestart(system: System, name: ServiceName, clock: Clock, kills: Kill[], view: LiveView): Promise<void> {
-  const service = system.services.get(name);
-  if (service === undefined) throw new Error(`no service ${name}`);
-  view.say(`· kill -9 ${name} (process ${service.pid ?? '?'})`);
-  const kill: Kill = { service: name, atMs: clock.nowMs(), backAtMs: clock.nowMs() };
+async function stateOf(target: DemoTarget): Promise<Before> {
+  const heads = await logHeads(target);
+  const number = await jsonRpc(target.deployment.rpcUrl).call('eth_blockNumber', []);
+  const [vault = 0n] = await tokenBalances(target, [target.deployment.vault]);
+  return { heads, blockNumber: BigInt(String(number)) + 1n, vault };
+}
+
+async function killAndRestart(target: DemoTarget, service: ServiceName, clock: Clock, kills: Kill[], view: LiveView): Promise<void> {
+  const kill: Kill = { service, atMs: clock.nowMs(), backAtMs: clock.nowMs() };
   kills.push(kill);
-  await service.kill();
-  await clock.sleep(500);
-  service.start();
-  await service.ready(60_000);
+  await target.killAndRestart(service);
   kill.backAtMs = clock.nowMs();
-  view.say(`· ${name} is back after ${kill.backAtMs - kill.atMs} ms`);
+  view.say(`· ${service} is back after ${kill.backAtMs - kill.atMs} ms`);
 }
 
 /** Until every accepted payment is refused, held, paid out, or collected for a merchant that cannot be paid. Gives up when nothing moves. */
@@ -164,111 +122,17 @@ async function settled(observer: Observer, scenario: Scenario, results: readonly
   }
 }
 
-/** Until the logs stop growing and the observer has read all of it; at most half a minute. */
-async function settledEvents(system: System, observer: Observer, clock: Clock): Promise<void> {
+/** Until the logs stop growing and the observer has read all of it; at most half a minute. Answers what was stored then. */
+async function settledEvents(target: DemoTarget, since: Heads, observer: Observer, clock: Clock): Promise<number> {
   const deadline = clock.monotonicMs() + 30_000;
   let quietSince = clock.monotonicMs();
   let last = -1;
   while (clock.monotonicMs() < deadline) {
-    const stored = await storedEvents(system);
+    const stored = await storedEvents(target, since);
     if (stored !== last) quietSince = clock.monotonicMs();
     last = stored;
-    if (observer.delivered === stored && clock.monotonicMs() - quietSince >= 600) return;
+    if (observer.delivered === stored && clock.monotonicMs() - quietSince >= 600) return stored;
     await clock.sleep(100);
   }
-}
-
-interface Findings {
-  readonly options: DemoOptions;
-  readonly scenario: Scenario;
-  readonly expected: Expectation;
-  readonly observer: Observer;
-  readonly results: readonly SubmissionResult[];
-  readonly ledger: LedgerView;
-  readonly received: readonly bigint[];
-  readonly onChain: { readonly used: number; readonly twice: number };
-  readonly stored: number;
-  readonly kills: readonly Kill[];
-  readonly unexpected: readonly string[];
-  readonly wallClockMs: number;
-}
-
-function assemble(f: Findings): DemoResult {
-  const { observer, expected, ledger } = f;
-  const refused: Record<string, number> = {};
-  for (const result of f.results) if (result.outcome === 'refused') refused[result.code] = (refused[result.code] ?? 0) + 1;
-  const accepted = f.results.filter((result) => result.outcome === 'accepted');
-  for (const { paymentId } of accepted) {
-    const code = observer.payments.get(paymentId)?.refusedCode;
-    if (code !== undefined) refused[code] = (refused[code] ?? 0) + 1;
-  }
-  const counts = observer.counts();
-  const replayed = f.results.filter((result) => result.outcome === 'replayed').length;
-  const refusedTotal = Object.values(refused).reduce((a, b) => a + b, 0);
-  const doubled = observer.doubled.length + f.onChain.twice;
-  const lost = f.stored - observer.delivered;
-  const latencies = [...observer.payments.values()].flatMap((t) => (t.acceptedAtMs !== undefined && t.collectedAtMs !== undefined ? [t.collectedAtMs - t.acceptedAtMs] : []));
-  const same = (a: object, b: object): boolean => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
-
-  const { collect, settle, refund } = observer.transactions;
-  const document: DemoDocument = {
-    ok: false,
-    feed: f.options.feed,
-    seed: f.options.seed,
-    payments: { submitted: f.results.length, replayed, accepted: accepted.length, refused, collected: counts.collected, paidOut: counts.paidOut, held: counts.held },
-    ledger: { USDC: ledger },
-    events: { stored: f.stored, delivered: observer.delivered, lost, doubled },
-    chain: {
-      transactions: collect.count + settle.count + refund.count,
-      gasPerCollectedPayment: collect.items === 0 ? 0 : Math.round(Number(collect.gas) / collect.items),
-      gasPerPayout: settle.items === 0 ? 0 : Math.round(Number(settle.gas) / settle.items),
-    },
-    latencyMs: { acceptedToFinal: { p50: Math.round(percentile(latencies, 50)), p99: Math.round(percentile(latencies, 99)) } },
-    killed: f.kills.map((kill) => kill.service),
-    wallClockMs: f.wallClockMs,
-  };
-  const sumsUp = document.payments.submitted === replayed + refusedTotal + counts.collected + counts.held;
-  const moneyRight = f.received.every((amount, index) => amount === expected.receivedByMerchant[index]);
-  const undisturbed = same(refused, expected.refused) && counts.collected === expected.collected && counts.paidOut === expected.paidOut && replayed === expected.replayed && moneyRight;
-  const checks: Check[] = [
-    { name: 'every submission has one end', ok: sumsUp, detail: `${document.payments.submitted} = ${replayed} replayed + ${refusedTotal} refused + ${counts.collected} collected + ${counts.held} held` },
-    { name: 'nothing collected or paid twice', ok: doubled === 0 && f.onChain.used === counts.collected, detail: doubled === 0 ? `${f.onChain.used} authorizations used on the chain, ${counts.collected} payments collected` : observer.doubled.slice(0, 5).join('; ') },
-    { name: 'each merchant has exactly its money', ok: moneyRight, detail: moneyRight ? `${f.received.length} payout addresses hold what was paid for them` : 'a payout address holds something else' },
-    { name: 'the ledger sums to zero', ok: ledger.sumOfPostings === '0', detail: `sum of postings ${ledger.sumOfPostings}` },
-    {
-      name: 'the ledger equals the chain',
-      ok: ledger.vaultBalanceOnLedger === ledger.vaultBalanceOnChain && ledger.vaultBalanceOnChain === expected.leftInVault.toString() && ledger.breaks === 0,
-      detail: `vault ${ledger.vaultBalanceOnChain} on the chain, ${ledger.vaultBalanceOnLedger} in the ledger, ${ledger.breaks} breaks`,
-    },
-    { name: 'no event lost or doubled', ok: lost === 0, detail: `${f.stored} stored, ${observer.delivered} delivered` },
-    {
-      name: f.kills.length === 0 ? 'the end state is the planned one' : 'the end state is the same as without the kill',
-      ok: undisturbed,
-      detail: undisturbed ? (f.kills.length === 0 ? 'refusals, collections and payouts as planned' : `although ${f.kills.map((kill) => kill.service).join(', ')} was killed in mid-flow`) : `expected ${JSON.stringify({ refused: expected.refused, collected: expected.collected, paidOut: expected.paidOut, replayed: expected.replayed })}, got ${JSON.stringify({ refused, collected: counts.collected, paidOut: counts.paidOut, replayed })}`,
-    },
-    { name: 'no service ended by itself', ok: f.unexpected.length === 0, detail: f.unexpected.length === 0 ? 'five processes ran throughout' : f.unexpected.join('; ') },
-  ];
-  const ok = checks.every((check) => check.ok);
-  const page = reportPage({
-    title: `Settlement: ${document.payments.submitted} payments for ${f.scenario.merchants} merchants`,
-    checks,
-    refused,
-    tracks: [...observer.payments.values()],
-    kills: f.kills,
-    rows: [
-      ['Feed', f.options.feed],
-      ['Submitted', String(document.payments.submitted)],
-      ['Accepted', String(document.payments.accepted)],
-      ['Collected', String(counts.collected)],
-      ['Paid out', String(counts.paidOut)],
-      ['Gas a collected payment', document.chain.gasPerCollectedPayment.toLocaleString('en')],
-      ['Gas a payout', document.chain.gasPerPayout.toLocaleString('en')],
-      ['Transactions', String(document.chain.transactions)],
-      ['Accepted to final, p50', `${document.latencyMs.acceptedToFinal.p50} ms`],
-      ['Accepted to final, p99', `${document.latencyMs.acceptedToFinal.p99} ms`],
-      ['Events stored, delivered', `${f.stored}, ${observer.delivered}`],
-      ['Wall clock', `${(f.wallClockMs / 1000).toFixed(1)} s`],
-    ],
-  });
-  return { document: { ...document, ok }, checks, page };
+  return storedEvents(target, since);
 }

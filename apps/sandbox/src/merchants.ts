@@ -1,10 +1,11 @@
 import { payerOf } from './payer';
 import type { MerchantAccount } from './traffic';
 import { ApiClient } from './api-client';
+import type { Endpoints } from './endpoints';
 
 /** Registers merchants through the admin API, as an operator would. Same seed, same payout addresses. */
-export async function registerMerchants(apiUrl: string, adminToken: string, chainId: string, count: number, seed: number, label: string): Promise<MerchantAccount[]> {
-  const admin = new ApiClient(apiUrl, adminToken);
+export async function registerMerchants(api: string | Endpoints, adminToken: string, chainId: string, count: number, seed: number, label: string): Promise<MerchantAccount[]> {
+  const admin = new ApiClient(api, adminToken);
   const merchants: MerchantAccount[] = [];
   for (let index = 0; index < count; index += 1) {
     const payoutAddress = payerOf(seed, `merchant/${label}/${index}`).address;

@@ -1,8 +1,14 @@
 import { jsonRpc } from '@settlement/chain/rpc';
 import type { EvmAddress } from '@settlement/kernel/address';
+import type { LocalDeployment } from '@settlement/local-stack/deploy';
 import { BatchSettlementServiceService } from '@settlement/proto/batch/v1/batch';
 import { grpcClient } from '@settlement/rpc/grpc-client';
 import type { System } from './system';
+
+/** Where the chain is and what stands on it. */
+export interface OnChain {
+  readonly deployment: Pick<LocalDeployment, 'rpcUrl' | 'usdc' | 'vault'>;
+}
 
 const selector = { balanceOf: '70a08231' };
 
@@ -11,8 +17,8 @@ function word(hex: string): string {
 }
 
 /** USDC minor units of each address, in one round trip, at the latest block. */
-export async function tokenBalances(system: System, addresses: readonly EvmAddress[]): Promise<bigint[]> {
-  const rpc = jsonRpc(system.anvil.rpcUrl);
+export async function tokenBalances(system: OnChain, addresses: readonly EvmAddress[]): Promise<bigint[]> {
+  const rpc = jsonRpc(system.deployment.rpcUrl);
   const answers = await rpc.batch(addresses.map((address) => ({ method: 'eth_call', params: [{ to: system.deployment.usdc, data: `0x${selector.balanceOf}${word(address)}` }, 'latest'] })));
   return answers.map((answer) => {
     if (!answer.ok) throw new Error(`balanceOf failed: ${answer.error.message}`);
@@ -29,7 +35,7 @@ export interface LedgerView {
 }
 
 /** The ledger beside the chain, after a reconciliation made now. */
-export async function ledgerView(system: System): Promise<LedgerView> {
+export async function ledgerView(system: Pick<System, 'grpcAddresses'> & OnChain): Promise<LedgerView> {
   const client = grpcClient(BatchSettlementServiceService, system.grpcAddresses['batch-settlement'], { defaultDeadlineMs: 30_000 });
   try {
     await client.reconcile({}, { idempotent: true });
@@ -49,12 +55,12 @@ export async function ledgerView(system: System): Promise<LedgerView> {
   }
 }
 
-/** How often each (authorizer, nonce) was used according to the token's own AuthorizationUsed logs; more than once is impossible. */
-export async function authorizationsUsed(system: System): Promise<{ readonly used: number; readonly twice: number }> {
-  const rpc = jsonRpc(system.anvil.rpcUrl);
+/** How often each (authorizer, nonce) was used according to the token's own AuthorizationUsed logs since `fromBlock`; more than once is impossible. */
+export async function authorizationsUsed(system: OnChain, fromBlock = 0n): Promise<{ readonly used: number; readonly twice: number }> {
+  const rpc = jsonRpc(system.deployment.rpcUrl);
   // keccak256("AuthorizationUsed(address,bytes32)")
   const topic = '0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5';
-  const logs = (await rpc.call('eth_getLogs', [{ fromBlock: '0x0', toBlock: 'latest', address: system.deployment.usdc, topics: [topic] }])) as { topics: string[] }[];
+  const logs = (await rpc.call('eth_getLogs', [{ fromBlock: `0x${fromBlock.toString(16)}`, toBlock: 'latest', address: system.deployment.usdc, topics: [topic] }])) as { topics: string[] }[];
   const seen = new Set(logs.map((log) => log.topics.slice(1).join('/')));
   return { used: logs.length, twice: logs.length - seen.size };
 }

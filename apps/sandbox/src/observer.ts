@@ -54,7 +54,9 @@ export class Observer {
   private readonly paidPayouts = new Set<string>();
   private subscriptions: RunningSubscription[] = [];
 
-  async start(feed: EventFeed): Promise<void> {
+  /** From the beginning of each log, or from behind these heads (by `<source>/<partition>`). */
+  async start(feed: EventFeed, after: ReadonlyMap<string, bigint> = new Map()): Promise<void> {
+    for (const [partition, head] of after) this.watermarks.set(partition, head);
     this.subscriptions = await Promise.all(
       sources.map((source) =>
         feed.subscribe({

@@ -3,6 +3,7 @@ import type { TokenDomain } from '@settlement/chain/eip3009';
 import type { Bytes32, EvmAddress } from '@settlement/kernel/address';
 import type { TokenUnits } from '@settlement/kernel/money';
 import { ApiClient, type ApiAnswer } from './api-client';
+import type { Endpoints } from './endpoints';
 import { authorize, payerOf, type AuthorizationBody, type Payer } from './payer';
 import type { Scenario, Submission } from './scenario';
 import { SeededRandom } from './seeded-random';
@@ -23,10 +24,12 @@ export interface SubmissionResult {
 }
 
 export interface TrafficTarget {
-  readonly apiUrl: string;
+  readonly api: string | Endpoints;
   readonly chainId: string;
   readonly vault: EvmAddress;
   readonly domain: TokenDomain;
+  /** Sets this run's authorizations apart from an earlier run's on the same chain; none on a chain of its own. */
+  readonly run?: string;
 }
 
 /** Who pays in this scenario; the odd ones are wallets of their own. */
@@ -54,7 +57,7 @@ export class Traffic {
     private readonly seed: number,
     merchants: readonly MerchantAccount[],
   ) {
-    this.clients = merchants.map((merchant) => new ApiClient(target.apiUrl, merchant.apiKey));
+    this.clients = merchants.map((merchant) => new ApiClient(target.api, merchant.apiKey));
     this.payers = payersOf(scenario, seed);
   }
 
@@ -122,7 +125,7 @@ export class Traffic {
   private sign(submission: Submission): AuthorizationBody {
     const nowSeconds = BigInt(Math.floor(systemClock.nowMs() / 1_000));
     const payer = this.payerFor(submission);
-    const nonce = `0x${Buffer.from(new SeededRandom(this.seed, `nonce/${submission.index}`).bytes(32)).toString('hex')}` as Bytes32;
+    const nonce = `0x${Buffer.from(new SeededRandom(this.seed, `nonce/${this.target.run === undefined ? '' : `${this.target.run}/`}${submission.index}`).bytes(32)).toString('hex')}` as Bytes32;
     const message = {
       from: payer.address,
       to: this.target.vault,
