@@ -6,8 +6,8 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** Variables that are optional but for a certain value of another: `z.string().optional().register(requiredWhen, { FEED: 'kafka' })`. */
 export const requiredWhen = z.registry<Readonly<Record<string, string>>>();
 
-/** Variables that mean nothing alone: of those registered under one name, all are given or none. */
-export const allOrNone = z.registry<string>();
+/** Variables that mean nothing alone: of those registered under one group, all are given or none: `.register(allOrNone, { group: 'tls' })`. */
+export const allOrNone = z.registry<{ readonly group: string }>();
 
 /**
  * Parses the environment once, at start. Throws `InvalidInput` with every problem at once; values are never echoed, since
@@ -37,7 +37,7 @@ export function parseEnvironment<Schema extends z.ZodObject>(schema: Schema, env
 function incompleteGroups(schema: z.ZodObject, given: Readonly<Record<string, string>>): readonly InputIssue[] {
   const groups = new Map<string, string[]>();
   for (const [name, variable] of Object.entries(schema.shape)) {
-    const group = allOrNone.get(variable);
+    const group = allOrNone.get(variable)?.group;
     if (group !== undefined) groups.set(group, [...(groups.get(group) ?? []), name]);
   }
   return [...groups.values()].flatMap((names) => {

@@ -16,9 +16,9 @@ export interface TlsFiles {
 
 /** Spread into a service's or a command's schema. The three files are given together or not at all. */
 export const tlsVariables = {
-  TLS_CERT_FILE: z.string().optional().register(allOrNone, 'tls'),
-  TLS_KEY_FILE: z.string().optional().register(allOrNone, 'tls'),
-  TLS_CA_FILE: z.string().optional().register(allOrNone, 'tls'),
+  TLS_CERT_FILE: z.string().optional().register(allOrNone, { group: 'tls' }),
+  TLS_KEY_FILE: z.string().optional().register(allOrNone, { group: 'tls' }),
+  TLS_CA_FILE: z.string().optional().register(allOrNone, { group: 'tls' }),
   /** As SPIFFE spells it: lower case, no port. */
   TLS_TRUST_DOMAIN: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'expected a SPIFFE trust domain such as settlement').default('settlement'),
 } as const;
