@@ -1,17 +1,20 @@
 import { performance } from 'node:perf_hooks';
-import { Client, credentials, Metadata, status, type ChannelCredentials, type ServiceError } from '@grpc/grpc-js';
+import { Metadata, status, type ServiceError } from '@grpc/grpc-js';
 import { OperationalError } from '@settlement/kernel/errors';
 import { activeTraceparent, contextOfTraceparent, traceparentOfSpan } from '@settlement/observability/traceparent';
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { ownerOf } from './callers';
+import { GrpcChannel } from './grpc-channel';
 import type { CallContext } from './grpc-server';
 import { errorOfStatus } from './rpc-error';
 import { SILENT, type RpcLogger } from './rpc-logger';
-import type { RequestOf, ResponseOf, RpcMethod, RpcService } from './service-definition';
+import { serviceNameOf, type RequestOf, type ResponseOf, type RpcMethod, type RpcService } from './service-definition';
+import type { CertificateSource } from './tls/certificate-source';
+import { peerTls, type PeerTls } from './tls/channel-credentials';
 
 /** First pause before a retry; doubles up to the next, with full jitter so that clients do not come back in step. */
 const RETRY_FIRST_MS = 25;
 const RETRY_MAX_MS = 1_000;
-const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
 
 export interface CallOptions {
   /** Own limit; the time left of `parent` wins when it is shorter. */
@@ -40,29 +43,15 @@ export type RpcClient<S extends RpcService> = {
 export interface GrpcClientOptions {
   readonly defaultDeadlineMs?: number;
   readonly logger?: RpcLogger;
-  /** Plain text unless given. */
-  readonly credentials?: ChannelCredentials;
+  /** Plain text unless given; else mutual TLS, and the server must prove to be the one that owns the service (callers.ts). */
+  readonly certificates?: CertificateSource | undefined;
   /** In [0, 1); spreads retries. */
   readonly jitter?: () => number;
 }
 
 /** `address` as `host:port`. Connects with the first call and again whenever needed. */
 export function grpcClient<S extends RpcService>(service: S, address: string, options: GrpcClientOptions = {}): RpcClient<S> {
-  const channel = new Client(address, options.credentials ?? credentials.createInsecure(), {
-    // Retries are decided here, by idempotency, not by the channel.
-    'grpc.enable_retries': 0,
-    'grpc.keepalive_time_ms': 15_000,
-    'grpc.keepalive_timeout_ms': 5_000,
-    'grpc.keepalive_permit_without_calls': 1,
-    // A service restarts within a second or two; the default back-off of up to two minutes would outlive it.
-    'grpc.initial_reconnect_backoff_ms': 50,
-    'grpc.min_reconnect_backoff_ms': 50,
-    'grpc.max_reconnect_backoff_ms': 1_000,
-    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
-    'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
-    // Pooled subchannels would share a back-off that another client of the same address has run up.
-    'grpc.use_local_subchannel_pool': 1,
-  });
+  const channel = new GrpcChannel(address, options.logger ?? SILENT, tlsOf(service, address, options.certificates));
   const caller: Caller = {
     channel,
     address,
@@ -80,8 +69,15 @@ export function grpcClient<S extends RpcService>(service: S, address: string, op
   return { ...Object.fromEntries(methods), close: () => { channel.close(); } } as unknown as RpcClient<S>;
 }
 
+function tlsOf(service: RpcService, address: string, certificates: CertificateSource | undefined): PeerTls | undefined {
+  if (certificates === undefined) return undefined;
+  const owner = ownerOf(service);
+  if (owner === undefined) throw new TypeError(`${serviceNameOf(service)} has no owner in callers.ts: nobody could prove to be its server`);
+  return peerTls(certificates, owner, address);
+}
+
 interface Caller {
-  readonly channel: Client;
+  readonly channel: GrpcChannel;
   readonly address: string;
   readonly defaultDeadlineMs: number;
   readonly logger: RpcLogger;
@@ -125,7 +121,7 @@ function callOnce(caller: Caller, method: RpcMethod, request: unknown, options: 
   if (budgetMs <= 0) return Promise.reject(new OperationalError('DEADLINE_EXCEEDED', `${name}: no time left to call`, 'not-done'));
   if (isAborted(options)) return Promise.reject(new OperationalError('CANCELLED', `${name}: cancelled before the call`, 'not-done'));
   return withSpan(method, options, (metadata) => new Promise<unknown>((resolve, reject) => {
-    const call = caller.channel.makeUnaryRequest(
+    const call = caller.channel.use().makeUnaryRequest(
       method.path,
       (bytes: Buffer) => bytes,
       (bytes: Buffer) => method.responseDeserialize(bytes),
@@ -153,7 +149,7 @@ async function* readStream(caller: Caller, method: RpcMethod, request: unknown, 
   const metadata = new Metadata();
   const traceparent = originOf(options);
   if (traceparent !== '') metadata.set('traceparent', traceparent);
-  const stream = caller.channel.makeServerStreamRequest(
+  const stream = caller.channel.use().makeServerStreamRequest(
     method.path,
     (bytes: Buffer) => bytes,
     (bytes: Buffer) => method.responseDeserialize(bytes),

@@ -13,16 +13,26 @@ import {
 import { InvalidInput, OperationalError } from '@settlement/kernel/errors';
 import { contextOfTraceparent, traceparentOfSpan } from '@settlement/observability/traceparent';
 import { context, SpanKind, SpanStatusCode, trace, type Span } from '@opentelemetry/api';
+import type { Registry } from 'prom-client';
+import { ownerOf } from './callers';
 import { Health } from './health';
 import { addReflection, findDescriptorSet } from './reflection';
 import { RpcRefused, statusOfError } from './rpc-error';
 import { SILENT, type RpcLogger } from './rpc-logger';
 import { serviceNameOf, type RequestOf, type ResponseOf, type RpcMethod, type RpcService } from './service-definition';
+import { CallerCheck } from './tls/caller-check';
+import type { CertificateSource } from './tls/certificate-source';
+import { listenTls } from './tls/tls-listener';
 
 /** A caller that sets no deadline would hold its slot for ever. */
 const DEFAULT_DEADLINE_MS = 30_000;
 /** A screening or release of a whole partition's backlog in one call stays far below; a runaway request does not. */
 const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+/**
+ * A client of a Service's address keeps to the pod that it first got, so a pod that comes later would get nothing. grpc-js
+ * spreads the age by a tenth either way; the client goes on with a new connection, calls in hand end on the old one.
+ */
+const CONNECTION_AGE_MS = 60_000;
 
 /** What a handler knows of its call. Hand it on as `parent` to calls that it makes. */
 export interface CallContext {
@@ -70,8 +80,11 @@ export interface GrpcServerOptions {
   readonly logger?: RpcLogger;
   /** Given to calls without a deadline, and the longest that any call may ask for. */
   readonly deadlineMsMax?: number;
-  /** Plain text unless given. */
-  readonly credentials?: ServerCredentials;
+  /** Plain text, and no question who calls, unless given; else mutual TLS, and callers.ts decides. */
+  readonly certificates?: CertificateSource | undefined;
+  readonly metrics?: Registry;
+  /** After about this long a connection is ended gently, so that its client finds pods that came later. */
+  readonly connectionAgeMsMax?: number;
   /** A serialized FileDescriptorSet for reflection; looked for in proto/gen when absent. */
   readonly descriptorSet?: Uint8Array;
 }
@@ -90,7 +103,16 @@ export interface RunningGrpcServer {
 export async function startGrpcServer(options: GrpcServerOptions): Promise<RunningGrpcServer> {
   const logger = options.logger ?? SILENT;
   const deadlineMsMax = options.deadlineMsMax ?? DEFAULT_DEADLINE_MS;
+  const { certificates } = options;
+  const callerCheck = certificates === undefined ? undefined : new CallerCheck({ trustDomain: certificates.trustDomain, logger, ...(options.metrics === undefined ? {} : { metrics: options.metrics }) });
   const server = new Server({
+    ...(callerCheck === undefined ? {} : { interceptors: [callerCheck.interceptor] }),
+    'grpc.max_connection_age_ms': options.connectionAgeMsMax ?? CONNECTION_AGE_MS,
+    // No call is allowed longer than that, so none is cut.
+    'grpc.max_connection_age_grace_ms': deadlineMsMax + 1_000,
+    // A client that has lost its power keeps no connection here.
+    'grpc.keepalive_time_ms': 20_000,
+    'grpc.keepalive_timeout_ms': 5_000,
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
     'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
     // Without this a second process could bind the same port and take a part of the calls.
@@ -100,6 +122,9 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<Runni
   const names = options.services.map((service) => serviceNameOf(service.definition));
 
   for (const service of options.services) {
+    if (certificates !== undefined && ownerOf(service.definition) !== certificates.workload) {
+      throw new TypeError(`${serviceNameOf(service.definition)} is ${ownerOf(service.definition) ?? 'nobody'}'s in callers.ts, the certificate is ${certificates.workload}'s: every client would refuse this server`);
+    }
     const implementation: UntypedServiceImplementation = {};
     for (const [name, method] of Object.entries(service.definition)) {
       const handler = service.handlers.get(name);
@@ -119,24 +144,46 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<Runni
   if (descriptorSet === undefined) logger.warn({}, 'no descriptor set found, gRPC reflection is off; npm run setup builds it');
   else addReflection(server, descriptorSet, names);
 
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`${options.host}:${options.port}`, options.credentials ?? ServerCredentials.createInsecure(), (error, bound) => {
-      if (error === null) resolve(bound);
-      else reject(new OperationalError('GRPC_LISTEN_FAILED', `cannot listen on ${options.host}:${options.port}: ${error.message}`, 'not-done', { cause: error }));
-    });
-  });
+  const listener = await listenFor(server, options, callerCheck);
 
   let stopping: Promise<{ readonly drained: boolean }> | undefined;
   return {
-    port,
+    port: listener.port,
     setServing: (name, serving) => {
       health.set(name, serving);
     },
     stop: (drainMs = 10_000) => {
+      listener.close();
       stopping ??= drain(server, health, stopped, drainMs);
       return stopping;
     },
   };
+}
+
+async function listenFor(server: Server, options: GrpcServerOptions, callerCheck: CallerCheck | undefined): Promise<{ readonly port: number; close(): void }> {
+  const { host, port, certificates } = options;
+  if (certificates !== undefined && callerCheck !== undefined) {
+    // Plain text as grpc-js sees it: the TLS is around it, see docs/adr/0084.
+    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+    return listenTls({
+      host,
+      port,
+      certificates,
+      accept: (socket) => {
+        injector.injectConnection(socket);
+      },
+      onRefused: (refused) => {
+        callerCheck.connectionRefused(refused);
+      },
+    });
+  }
+  const bound = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(`${host}:${port}`, ServerCredentials.createInsecure(), (error, it) => {
+      if (error === null) resolve(it);
+      else reject(new OperationalError('GRPC_LISTEN_FAILED', `cannot listen on ${host}:${port}: ${error.message}`, 'not-done', { cause: error }));
+    });
+  });
+  return { port: bound, close: () => undefined };
 }
 
 async function drain(server: Server, health: Health, stopped: AbortController, drainMs: number): Promise<{ readonly drained: boolean }> {

@@ -92,9 +92,11 @@ export function errorOfStatus(error: ServiceError, call: string): Error {
  */
 function outcomeWithoutTrailer(error: ServiceError): Outcome {
   if (error.code === Status.UNIMPLEMENTED) return 'not-done';
-  // Texts of grpc-js 1.14, load-balancer-pick-first.ts and resolver-dns.ts: a call that never got a connection. A call
-  // that lost one says "Connection dropped" or carries an RST_STREAM text.
-  if (error.code === Status.UNAVAILABLE && /^(No connection established|Name resolution failed)/.test(error.details)) return 'not-done';
+  // Texts of grpc-js 1.14, load-balancer-*.ts, resolver-dns.ts, internal-channel.ts: a call that never got a connection. A
+  // refused stream was not processed (RFC 9113, 8.7). A call that lost its connection says "Connection dropped" or carries
+  // another RST_STREAM text.
+  const neverSent = /^((round_robin: )?No connection established|Name resolution failed|Channel closed before call started|Stream refused by server)/;
+  if (error.code === Status.UNAVAILABLE && neverSent.test(error.details)) return 'not-done';
   return 'unknown';
 }
 
