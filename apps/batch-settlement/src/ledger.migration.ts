@@ -244,7 +244,7 @@ create index pending_open on ledger.pending_accrual (chain_id, token, changed_at
 /** Which version of the relayer's transaction said that a batch is final: what it says later takes that back. */
 const finalWord = `alter table ledger.batch add column fact_version bigint not null default 0;`;
 
-const LEDGER_MIGRATIONS: readonly Migration[] = [
+export const LEDGER_MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'ledger', sql: ledger },
   { version: 2, name: 'pending credits', sql: pending },
   { version: 3, name: 'final word on a batch', sql: finalWord },

@@ -63,7 +63,7 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
       module: SettlementModule,
       providers: [
         // After the event store, whose migrations make the schema that records this one's.
-        { provide: LEDGER, inject: [EVENT_STORE], useFactory: () => migrateLedger(config.DATABASE_URL) },
+        { provide: LEDGER, inject: [EVENT_STORE], useFactory: () => (config.MIGRATIONS === 'apply' ? migrateLedger(config.DATABASE_URL) : undefined) },
         {
           provide: READS,
           inject: [DATABASE, METRICS, CLOCK, LEDGER],

@@ -57,7 +57,7 @@ class ScreeningModule implements OnModuleInit, BeforeApplicationShutdown {
           provide: ARCHIVE,
           inject: [EVENT_STORE],
           useFactory: async (store: PostgresEventStore): Promise<ListArchive> => {
-            await migrateListArchive(config.DATABASE_URL);
+            if (config.MIGRATIONS === 'apply') await migrateListArchive(config.DATABASE_URL);
             return new PgListArchive(store);
           },
         },

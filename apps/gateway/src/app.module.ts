@@ -91,7 +91,7 @@ export class GatewayModule {
       imports: [InfrastructureModule.forService(config, shell)],
       providers: [
         // Everything that touches this service's tables waits for them.
-        { provide: SCHEMA, inject: [DATABASE], useFactory: () => migrateGateway(config.DATABASE_URL) },
+        { provide: SCHEMA, inject: [DATABASE], useFactory: () => (config.MIGRATIONS === 'apply' ? migrateGateway(config.DATABASE_URL) : undefined) },
         { provide: CHAINS, useFactory: () => chainsOf(config.CHAINS) },
         { provide: SECRET_BOX, inject: [RANDOMNESS], useFactory: (randomness: Randomness) => new SecretBox(config.SECRETS_KEY, randomness) },
         { provide: PAYMENT_LOG, useFactory: () => new PaymentLog(shell.logger, shell.metrics) },

@@ -101,7 +101,7 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
           provide: SPONSOR_BOOK,
           inject: [EVENT_STORE],
           useFactory: async (store: PostgresEventStore): Promise<SponsorBook> => {
-            await migratePaymaster(config.DATABASE_URL);
+            if (config.MIGRATIONS === 'apply') await migratePaymaster(config.DATABASE_URL);
             return new PgSponsorBook(store);
           },
         },

@@ -139,7 +139,7 @@ export class Relayer {
   async start(): Promise<void> {
     const { config, health, store } = this.#parts;
     const databases = [config.DATABASE_URL, ...(config.PARTITION_MAP ?? []).map(({ url }) => url)];
-    for (const url of new Set(databases)) await migrate(url, 'relayer', RELAYER_MIGRATIONS);
+    if (config.MIGRATIONS === 'apply') for (const url of new Set(databases)) await migrate(url, 'relayer', RELAYER_MIGRATIONS);
     await this.#projection.catchUp();
     const snapshot = await this.#state.snapshot();
     this.#work.restore(snapshot);

@@ -9,8 +9,9 @@ export interface OpsServer {
 }
 
 /**
- * `/health/live` answers while the event loop turns; `/health/ready` is 200 or 503 with every check and its reason;
- * `/metrics` is Prometheus text.
+ * `/health/live` answers while the event loop turns, and asks nothing else: a restart cures a blocked loop and no dependency.
+ * `/health/startup` is 200 once the program is up, also while it waits for a database, since killing it would not help that
+ * either. `/health/ready` is 200 or 503 with every check and its reason; `/metrics` is Prometheus text.
  */
 export async function startOpsServer(options: {
   readonly host: string;
@@ -29,6 +30,10 @@ export async function startOpsServer(options: {
     switch (url.split('?')[0]) {
       case '/health/live':
         return { status: 200, type: 'application/json', body: '{"live":true}' };
+      case '/health/startup': {
+        const start = options.health.startState;
+        return { status: start.state === 'starting' ? 503 : 200, type: 'application/json', body: JSON.stringify(start) };
+      }
       case '/health/ready': {
         const report = await options.health.report();
         return { status: report.ready ? 200 : 503, type: 'application/json', body: JSON.stringify(report) };
@@ -36,7 +41,7 @@ export async function startOpsServer(options: {
       case '/metrics':
         return { status: 200, type: options.metrics.contentType, body: await options.metrics.metrics() };
       default:
-        return { status: 404, type: 'text/plain', body: 'try /health/live, /health/ready or /metrics\n' };
+        return { status: 404, type: 'text/plain', body: 'try /health/startup, /health/ready, /health/live or /metrics\n' };
     }
   }
 

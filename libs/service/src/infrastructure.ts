@@ -1,3 +1,4 @@
+import { LogStanding } from '@settlement/event-store/standing';
 import { openEventStore, singleDatabase, type PostgresEventStore } from '@settlement/event-store/postgres-event-store';
 import { migrateFeed } from '@settlement/feed/migrate-feed';
 import { kafkaFeed } from '@settlement/feed/kafka-feed';
@@ -7,8 +8,11 @@ import { postgresFeed } from '@settlement/feed/postgres-feed';
 import type { ServiceConfig } from '@settlement/config/service-config';
 import { systemClock, systemRandomness } from '@settlement/config/system-ports';
 import { InvalidInput } from '@settlement/kernel/errors';
+import type { Clock } from '@settlement/kernel/time';
 import pg from 'pg';
 import type { ServiceShell } from './run-service';
+
+const SHARED_LOOK_MS = 250;
 
 export interface Infrastructure {
   readonly store: PostgresEventStore;
@@ -19,7 +23,7 @@ export interface Infrastructure {
 
 /**
  * Opens the service's log, its database and the feed of the other services' facts, migrating its own tables first.
- * Registers the database as a readiness check.
+ * Registers the database, the epoch and commits that hang as readiness checks.
  */
 export async function openInfrastructure(config: ServiceConfig, shell: ServiceShell): Promise<Infrastructure> {
   const store = await openEventStore({
@@ -28,15 +32,14 @@ export async function openInfrastructure(config: ServiceConfig, shell: ServiceSh
     region: config.REGION,
     epoch: config.EPOCH,
     clock: systemClock,
+    migrate: config.MIGRATIONS === 'apply',
   });
-  await migrateFeed(config.DATABASE_URL);
+  if (config.MIGRATIONS === 'apply') await migrateFeed(config.DATABASE_URL);
   const database = new pg.Pool({ connectionString: config.DATABASE_URL, max: config.DATABASE_POOL_MAX, connectionTimeoutMillis: 5_000 });
   // An idle connection that dies is replaced; the query that needed it reports its own error.
   database.on('error', (error) => shell.logger.warn({ err: error }, 'idle database connection lost'));
-  shell.health.register('database', async () => {
-    await database.query('SELECT 1');
-    return { ok: true };
-  });
+  const standing = new LogStanding([config.DATABASE_URL, ...(config.PARTITION_MAP ?? []).map(({ url }) => url)], shell.name, config.EPOCH);
+  registerStanding(shell, standing, store, systemClock);
   const feed = openFeed(config, shell);
   const relay = startRelay(config, shell, store);
   return {
@@ -47,9 +50,30 @@ export async function openInfrastructure(config: ServiceConfig, shell: ServiceSh
       await relay?.stop();
       await feed.close();
       await store.close();
+      await standing.close();
       await database.end();
     },
   };
+}
+
+/**
+ * What a service must have to take work: a database that it can write, and the epoch. Brokers are not among it: what is accepted
+ * is accepted by the database alone, and Kafka gets it from there when it is back, so an outage of Kafka must not refuse payments.
+ */
+function registerStanding(shell: ServiceShell, standing: LogStanding, store: PostgresEventStore, clock: Clock): void {
+  let look: { readonly atMs: number; readonly found: ReturnType<LogStanding['look']> } | undefined;
+  // Both checks come with one probe and share one look.
+  const looked = (): ReturnType<LogStanding['look']> => {
+    const nowMs = clock.monotonicMs();
+    if (look === undefined || nowMs - look.atMs > SHARED_LOOK_MS) look = { atMs: nowMs, found: standing.look() };
+    return look.found;
+  };
+  shell.health.register('database', async () => (await looked()).database);
+  shell.health.register('epoch', async () => (await looked()).epoch);
+  shell.health.register('commits', () => {
+    const hanging = store.hangingCommits();
+    return Promise.resolve(hanging === 0 ? { ok: true } : { ok: false, why: `${hanging} commits hang: the synchronous standby does not confirm them` });
+  });
 }
 
 function brokersOf(config: ServiceConfig): readonly string[] {

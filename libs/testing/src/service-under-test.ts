@@ -34,9 +34,10 @@ export class ServiceUnderTest {
     return `127.0.0.1:${this.grpcPort}`;
   }
 
-  start(extra: Readonly<Record<string, string>> = {}): void {
+  /** `args` such as `migrate`; none serves. */
+  start(extra: Readonly<Record<string, string>> = {}, args: readonly string[] = []): void {
     const environment = { OPS_PORT: String(this.opsPort), GRPC_PORT: String(this.grpcPort), LOG_LEVEL: 'debug', ...this.environment, ...extra };
-    const child = spawn(process.execPath, ['--enable-source-maps', this.program], {
+    const child = spawn(process.execPath, ['--enable-source-maps', this.program, ...args], {
       cwd: process.cwd(),
       env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? tmpdir(), ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -64,6 +65,11 @@ export class ServiceUnderTest {
     return this.exited;
   }
 
+  /** A signal that does not end it, such as SIGSTOP. */
+  deliver(name: NodeJS.Signals): void {
+    this.child?.kill(name);
+  }
+
   /** Ends it whatever state it is in and removes its bundle; for `afterAll`. */
   async dispose(): Promise<void> {
     if (this.child?.exitCode === null && this.child.signalCode === null) await this.signal('SIGKILL');
@@ -72,6 +78,12 @@ export class ServiceUnderTest {
 
   async health(): Promise<{ readonly status: number; readonly body: string }> {
     const response = await fetch(`http://127.0.0.1:${this.opsPort}/health/ready`);
+    return { status: response.status, body: await response.text() };
+  }
+
+  /** Status and body of any other path of the ops server. */
+  async ops(path: string): Promise<{ readonly status: number; readonly body: string }> {
+    const response = await fetch(`http://127.0.0.1:${this.opsPort}${path}`);
     return { status: response.status, body: await response.text() };
   }
 

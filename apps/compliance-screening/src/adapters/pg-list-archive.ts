@@ -27,8 +27,10 @@ CREATE TABLE list_version (
 );`,
 };
 
+export const SCREENING_MIGRATIONS: readonly Migration[] = [ARCHIVE];
+
 export function migrateListArchive(url: string): Promise<void> {
-  return migrate(url, 'compliance-screening', [ARCHIVE]);
+  return migrate(url, 'compliance-screening', SCREENING_MIGRATIONS);
 }
 
 /** A query outside any transaction; `pg`'s pool and the event store's readers both serve. */

@@ -49,8 +49,10 @@ CREATE TABLE chain_cursor (
 };
 
 /** All tables of this service. */
+export const PAYMASTER_MIGRATIONS: readonly Migration[] = [sponsorBookMigration, SPONSORSHIP_BOOK];
+
 export function migratePaymaster(url: string): Promise<void> {
-  return migrate(url, 'paymaster', [sponsorBookMigration, SPONSORSHIP_BOOK]);
+  return migrate(url, 'paymaster', PAYMASTER_MIGRATIONS);
 }
 
 interface Row extends Record<string, unknown> {

@@ -1,15 +1,15 @@
-import { migrate } from '@settlement/event-store/migrate';
+import { migrate, type Migration } from '@settlement/event-store/migrate';
 import type { Bytes32 } from '@settlement/kernel/address';
 import { invariant } from '@settlement/kernel/errors';
 import type { Pool } from 'pg';
 import type { OperationSlot, OperationSlots } from '../ports/operation-slots';
 
-export function migrateOperationSlots(url: string): Promise<void> {
-  return migrate(url, 'bundler', [
-    {
-      version: 1,
-      name: 'operation-slots',
-      sql: `
+/** Component `bundler`. */
+export const BUNDLER_MIGRATIONS: readonly Migration[] = [
+  {
+    version: 1,
+    name: 'operation-slots',
+    sql: `
 CREATE TABLE IF NOT EXISTS public.user_operation_slot (
   chain_id            text           NOT NULL,
   entry_point         text           NOT NULL,
@@ -18,8 +18,11 @@ CREATE TABLE IF NOT EXISTS public.user_operation_slot (
   user_operation_hash text           NOT NULL,
   PRIMARY KEY (chain_id, entry_point, sender, nonce)
 );`,
-    },
-  ]);
+  },
+];
+
+export function migrateOperationSlots(url: string): Promise<void> {
+  return migrate(url, 'bundler', BUNDLER_MIGRATIONS);
 }
 
 export class PgOperationSlots implements OperationSlots {

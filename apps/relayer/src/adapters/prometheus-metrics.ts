@@ -10,6 +10,17 @@ const QUARANTINE_REASONS = Object.values(QuarantineReason).filter((reason) => ty
 export function prometheusMetrics(registry: Registry): RelayerMetrics & EndpointMetrics {
   const registers = [registry];
   const waiting = new Gauge({ name: 'settlement_relayer_waiting_intents', help: 'Accepted intents that no transaction holds yet', labelNames: ['chain'], registers });
+  // One number for an autoscaler. Each replica folds the whole log and shows the same: take the largest, not the sum.
+  const waitingInAll = new Gauge({
+    name: 'settlement_relayer_waiting_intents_in_all',
+    help: 'Accepted intents of all chains that no transaction holds yet',
+    registers,
+    async collect() {
+      const { values } = await waiting.get();
+      this.set(values.reduce((sum, { value }) => sum + value, 0));
+    },
+  });
+  waitingInAll.set(0);
   const oldest = new Gauge({ name: 'settlement_relayer_waiting_oldest_seconds', help: 'Age of the oldest waiting intent', labelNames: ['chain'], registers });
   const inFlight = new Gauge({ name: 'settlement_relayer_in_flight_transactions', help: 'Planned, not yet mined', labelNames: ['chain', 'key'], registers });
   const nonce = new Gauge({ name: 'settlement_relayer_next_nonce', help: 'Next nonce of the lane', labelNames: ['chain', 'key'], registers });

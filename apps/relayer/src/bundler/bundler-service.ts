@@ -44,7 +44,7 @@ export class BundlerService {
     const { config, database, submission, queries, store, clock, logger, metrics, bundlerAddress } = this.parts;
     const chains = config.CHAINS.filter(({ entryPoints = [] }) => entryPoints.length > 0);
     if (config.PAYMASTER_ADDRESS === undefined || chains.length === 0) return;
-    await migrateOperationSlots(config.DATABASE_URL);
+    if (config.MIGRATIONS === 'apply') await migrateOperationSlots(config.DATABASE_URL);
     const client = grpcClient(PaymasterServiceService, config.PAYMASTER_ADDRESS, { logger });
     this.paymaster = client;
     const accepted = remembering((intentId: string) => acceptedRequest(store, intentId));
