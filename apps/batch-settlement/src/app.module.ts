@@ -18,7 +18,7 @@ export class AppModule {
   static forConfig(config: BatchSettlementConfig, shell: ServiceShell): DynamicModule {
     const decimals = new Map(config.CHAINS.flatMap((chain) => chain.tokens.map((t) => [`${chain.chainId} ${t.symbol}`, t.decimals])));
     // One object: Nest takes equal imports for one module only when they are the same.
-    const settlement = SettlementModule.forConfig(config);
+    const settlement = SettlementModule.forConfig(config, shell.certificates);
     return {
       module: AppModule,
       imports: [
@@ -31,6 +31,8 @@ export class AppModule {
             host: config.GRPC_HOST,
             port: config.GRPC_PORT,
             logger,
+            certificates: shell.certificates,
+            metrics: shell.metrics,
             services: [
               batchSettlementService({
                 store,

@@ -8,7 +8,8 @@ import type { Logger } from '@settlement/observability/logger';
 import { PaymasterServiceService } from '@settlement/proto/paymaster/v1/paymaster';
 import { RelayerServiceService } from '@settlement/proto/relayer/v1/relayer';
 import { ScreeningServiceService } from '@settlement/proto/screening/v1/screening';
-import { grpcClient } from '@settlement/rpc/grpc-client';
+import { grpcClient, type GrpcClientOptions } from '@settlement/rpc/grpc-client';
+import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { CLOCK, DATABASE, EVENT_STORE, FEED, HEALTH, IDS, LOGGER, METRICS } from '@settlement/service/tokens';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
@@ -56,7 +57,7 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  static forConfig(config: BatchSettlementConfig): DynamicModule {
+  static forConfig(config: BatchSettlementConfig, certificates: CertificateSource | undefined): DynamicModule {
     const backoffNs = BigInt(config.BATCH_BACKOFF_MS) * 1_000_000n;
     const sponsorId = config.BATCH_SPONSOR_ID;
     return {
@@ -73,7 +74,7 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
             return reads;
           },
         },
-        { provide: PEERS, inject: [LOGGER, CLOCK], useFactory: (logger: Logger, clock: Clock) => connectPeers(config, logger, clock) },
+        { provide: PEERS, inject: [LOGGER, CLOCK], useFactory: (logger: Logger, clock: Clock) => connectPeers(config, { logger, certificates }, clock) },
         {
           provide: RECONCILER,
           inject: [EVENT_STORE, CLOCK, IDS, LEDGER],
@@ -136,11 +137,11 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
   }
 }
 
-function connectPeers(config: BatchSettlementConfig, logger: Logger, clock: Clock): Peers {
+function connectPeers(config: BatchSettlementConfig, options: GrpcClientOptions, clock: Clock): Peers {
   const closing = new AbortController();
-  const screening = grpcClient(ScreeningServiceService, config.SCREENING_ADDRESS, { logger });
-  const paymaster = grpcClient(PaymasterServiceService, config.PAYMASTER_ADDRESS, { logger });
-  const relayer = grpcClient(RelayerServiceService, config.RELAYER_ADDRESS, { logger });
+  const screening = grpcClient(ScreeningServiceService, config.SCREENING_ADDRESS, options);
+  const paymaster = grpcClient(PaymasterServiceService, config.PAYMASTER_ADDRESS, options);
+  const relayer = grpcClient(RelayerServiceService, config.RELAYER_ADDRESS, options);
   return {
     screening: grpcScreening(screening, closing.signal),
     sponsorship: grpcSponsorship(paymaster, closing.signal),

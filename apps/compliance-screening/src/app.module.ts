@@ -123,6 +123,8 @@ export class AppModule {
             port: config.GRPC_PORT,
             services: [screeningGrpc(screener, archive)],
             logger,
+            certificates: shell.certificates,
+            metrics: shell.metrics,
           }),
         }),
       ],

@@ -1,6 +1,7 @@
 import { Module, type DynamicModule, type INestApplicationContext, type OnApplicationShutdown, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { jsonRpc } from '@settlement/chain/rpc';
+import type { PartitionOwners } from '@settlement/event-store/ownership';
 import type { PostgresEventStore } from '@settlement/event-store/postgres-event-store';
 import type { EventFeed } from '@settlement/feed/port';
 import type { IdSource, Randomness } from '@settlement/kernel/ids';
@@ -13,7 +14,7 @@ import { grpcClient } from '@settlement/rpc/grpc-client';
 import { InfrastructureModule } from '@settlement/service/infrastructure.module';
 import { NestLog } from '@settlement/service/nest-log';
 import type { ServiceShell } from '@settlement/service/run-service';
-import { CLOCK, DATABASE, EVENT_STORE, FEED, IDS, RANDOMNESS } from '@settlement/service/tokens';
+import { CLOCK, DATABASE, EVENT_STORE, FEED, IDS, OWNERS, RANDOMNESS } from '@settlement/service/tokens';
 import type { Pool } from 'pg';
 import { fastifyHttp } from './adapters/fastify-http';
 import { BatchingPaymentChain } from './adapters/batching-payment-chain';
@@ -55,7 +56,7 @@ export class Peers implements OnApplicationShutdown {
   readonly ledger: GrpcLedger;
 
   constructor(config: GatewayConfig, clock: Clock, shell: ServiceShell) {
-    const options = { logger: shell.logger };
+    const options = { logger: shell.logger, certificates: shell.certificates };
     const screening = grpcClient(ScreeningServiceService, config.SCREENING_ADDRESS, options);
     const paymaster = grpcClient(PaymasterServiceService, config.PAYMASTER_ADDRESS, options);
     const relayer = grpcClient(RelayerServiceService, config.RELAYER_ADDRESS, options);
@@ -96,7 +97,7 @@ export class GatewayModule {
         { provide: SECRET_BOX, inject: [RANDOMNESS], useFactory: (randomness: Randomness) => new SecretBox(config.SECRETS_KEY, randomness) },
         { provide: PAYMENT_LOG, useFactory: () => new PaymentLog(shell.logger, shell.metrics) },
         { provide: PEERS, inject: [CLOCK], useFactory: (clock: Clock) => new Peers(config, clock, shell) },
-        { provide: OWN_LOG, inject: [EVENT_STORE, CLOCK], useFactory: (store: PostgresEventStore, clock: Clock) => new OwnLogFeed(store, clock, shell.logger) },
+        { provide: OWN_LOG, inject: [EVENT_STORE, CLOCK, OWNERS], useFactory: (store: PostgresEventStore, clock: Clock, owners: PartitionOwners) => new OwnLogFeed(store, clock, shell.logger, owners) },
         {
           provide: COMMAND_INTAKE,
           inject: [EVENT_STORE, CLOCK, SECRET_BOX, PAYMENT_LOG, SCHEMA],
@@ -143,10 +144,10 @@ export class GatewayModule {
         },
         {
           provide: REACTIONS,
-          inject: [EVENT_STORE, OWN_LOG, FEED, CLOCK, PEERS, WEBHOOKS, PAYMENT_LOG, X402_FACILITATOR],
-          useFactory: (store: PostgresEventStore, ownLog: EventFeed, feed: EventFeed, clock: Clock, peers: Peers, webhooks: Webhooks, log: PaymentLog, x402: X402) =>
+          inject: [EVENT_STORE, OWN_LOG, FEED, CLOCK, PEERS, WEBHOOKS, PAYMENT_LOG, X402_FACILITATOR, OWNERS],
+          useFactory: (store: PostgresEventStore, ownLog: EventFeed, feed: EventFeed, clock: Clock, peers: Peers, webhooks: Webhooks, log: PaymentLog, x402: X402, owners: PartitionOwners) =>
             new Reactions({
-              store, ownLog, feed, clock, webhooks, log, x402,
+              store, ownLog, feed, owners, clock, webhooks, log, x402,
               screener: peers.screener,
               sponsor: peers.sponsor,
               relayer: peers.relayer,

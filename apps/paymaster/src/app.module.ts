@@ -7,6 +7,7 @@ import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
 import { GrpcModule } from '@settlement/rpc/grpc.module';
+import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { InfrastructureModule } from '@settlement/service/infrastructure.module';
 import type { ServiceShell } from '@settlement/service/run-service';
 import { CLOCK, EVENT_STORE, FEED, HEALTH, LOGGER, METRICS } from '@settlement/service/tokens';
@@ -92,7 +93,7 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
     await this.costs?.stop();
   }
 
-  static forConfig(config: PaymasterConfig): DynamicModule {
+  static forConfig(config: PaymasterConfig, certificates: CertificateSource | undefined): DynamicModule {
     return {
       module: SponsorModule,
       providers: [
@@ -133,7 +134,7 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
           provide: USER_OPERATIONS,
           inject: [EVENT_STORE, SPONSORSHIP_DESK, SPONSORSHIP_BOOK, SPONSOR_POLICIES, CLOCK, LOGGER, METRICS, PAYMASTER_METRICS, HEALTH],
           useFactory: (store: PostgresEventStore, desk: SponsorshipDesk, book: SponsorshipBook, policies: SponsorPolicies, clock: Clock, logger: Logger, registry: Registry, metrics: PaymasterMetrics, health: HealthRegistry) =>
-            new UserOperations({ config, store, desk, book, policies, clock, logger, registry, metrics, health }),
+            new UserOperations({ config, certificates, store, desk, book, policies, clock, logger, registry, metrics, health }),
         },
       ],
       exports: [SPONSOR_DESK, SPONSOR_BOOK, SPONSOR_POLICIES, SPONSORSHIP_DESK],
@@ -144,7 +145,7 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
 @Module({})
 export class AppModule {
   static forConfig(config: PaymasterConfig, shell: ServiceShell): DynamicModule {
-    const sponsors = SponsorModule.forConfig(config);
+    const sponsors = SponsorModule.forConfig(config, shell.certificates);
     return {
       module: AppModule,
       imports: [
@@ -158,6 +159,8 @@ export class AppModule {
             port: config.GRPC_PORT,
             services: [paymasterGrpc(desk, book, policies, sponsorships)],
             logger,
+            certificates: shell.certificates,
+            metrics: shell.metrics,
           }),
         }),
       ],

@@ -10,6 +10,7 @@ import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
 import { ScreeningServiceService } from '@settlement/proto/screening/v1/screening';
 import { grpcClient } from '@settlement/rpc/grpc-client';
+import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { startJsonRpcServer, type RunningJsonRpcServer } from '@settlement/rpc/json-rpc-server';
 import type { Registry } from 'prom-client';
 import { grpcOperationScreener } from './adapters/grpc-operation-screener';
@@ -33,6 +34,7 @@ export interface UserOperationParts {
   readonly policies: SponsorPolicies;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly certificates: CertificateSource | undefined;
   readonly registry: Registry;
   readonly metrics: PaymasterMetrics;
   readonly health: HealthRegistry;
@@ -61,7 +63,7 @@ export class UserOperations {
       invariant(chain !== undefined, 'CHAIN_NOT_CONFIGURED', 'a chain without configuration was asked for', { chainId });
       return chain;
     };
-    const client = grpcClient(ScreeningServiceService, config.SCREENING_ADDRESS, { logger });
+    const client = grpcClient(ScreeningServiceService, config.SCREENING_ADDRESS, { logger, certificates: this.parts.certificates });
     this.screening = client;
     const signer = secp256k1PaymasterSigner(config.PAYMASTER_SIGNER_KEY);
     const sponsor = new OperationSponsor({ desk, book, policies, screener: grpcOperationScreener(client), signer, chainOf, clock, metrics });

@@ -5,6 +5,7 @@ import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
 import { GrpcModule } from '@settlement/rpc/grpc.module';
+import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { InfrastructureModule } from '@settlement/service/infrastructure.module';
 import type { ServiceShell } from '@settlement/service/run-service';
 import { CLOCK, DATABASE, EVENT_STORE, HEALTH, LOGGER, METRICS, RANDOMNESS } from '@settlement/service/tokens';
@@ -38,7 +39,7 @@ class RelayerModule implements OnModuleInit, BeforeApplicationShutdown {
     await this.relayer.stop();
   }
 
-  static forConfig(config: RelayerConfig): DynamicModule {
+  static forConfig(config: RelayerConfig, certificates: CertificateSource | undefined): DynamicModule {
     return {
       module: RelayerModule,
       providers: [
@@ -54,6 +55,7 @@ class RelayerModule implements OnModuleInit, BeforeApplicationShutdown {
           useFactory: (relayer: Relayer, store: EventStore, database: Pool, clock: Clock, logger: Logger, metrics: Registry) =>
             new BundlerService({
               config,
+              certificates,
               store,
               database,
               submission: relayer.submission,
@@ -73,7 +75,7 @@ class RelayerModule implements OnModuleInit, BeforeApplicationShutdown {
 @Module({})
 export class AppModule {
   static forConfig(config: RelayerConfig, shell: ServiceShell): DynamicModule {
-    const relayer = RelayerModule.forConfig(config);
+    const relayer = RelayerModule.forConfig(config, shell.certificates);
     return {
       module: AppModule,
       imports: [
@@ -87,6 +89,8 @@ export class AppModule {
             port: config.GRPC_PORT,
             services: [relayerGrpc(it.submission, it.queries)],
             logger,
+            certificates: shell.certificates,
+            metrics: shell.metrics,
           }),
         }),
       ],

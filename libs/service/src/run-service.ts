@@ -4,17 +4,18 @@ import type { DynamicModule, INestApplicationContext, Type } from '@nestjs/commo
 import { InvalidInput } from '@settlement/kernel/errors';
 import type { Environment } from '@settlement/config/environment';
 import type { ServiceConfig } from '@settlement/config/service-config';
-import { refuseOpenPlaintext, tlsFilesOf } from '@settlement/config/tls-config';
+import { refuseOpenPlaintext } from '@settlement/config/tls-config';
 import { systemClock } from '@settlement/config/system-ports';
 import { HealthRegistry } from '@settlement/observability/health';
 import { createLogger, type Logger } from '@settlement/observability/logger';
 import { startOpsServer } from '@settlement/observability/ops-server';
 import { startTracing } from '@settlement/observability/tracing';
-import { CertificateSource } from '@settlement/rpc/tls/certificate-source';
+import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { EXIT } from './exit-codes';
 import { migrateCommand } from './migrate-command';
 import { NestLog } from './nest-log';
+import { ownCertificates } from './own-certificates';
 import type { SchemaPart } from './schema';
 import { HEALTH, LOGGER, METRICS } from './tokens';
 import { untilSchema } from './until-schema';
@@ -43,7 +44,7 @@ export interface ServiceShell {
   readonly health: HealthRegistry;
   readonly metrics: Registry;
   /** For every gRPC server and client of the process; undefined is plain text. */
-  readonly certificates: CertificateSource | undefined;
+  readonly certificates?: CertificateSource | undefined;
 }
 
 /** Global module members for the shell's own parts. */
@@ -98,7 +99,14 @@ export async function runService<Config extends ServiceConfig>(definition: Servi
   metrics.setDefaultLabels({ service: definition.name, region: config.REGION });
   collectDefaultMetrics({ register: metrics });
   const health = new HealthRegistry({ cacheMs: HEALTH_CACHE_MS });
-  const shell: ServiceShell = { name: definition.name, logger, health, metrics };
+  let certificates: CertificateSource | undefined;
+  try {
+    certificates = ownCertificates(config, definition.name, logger, metrics);
+  } catch (error) {
+    logger.fatal({ err: error }, 'the certificate files are not usable');
+    process.exit(EXIT.config);
+  }
+  const shell: ServiceShell = { name: definition.name, logger, health, metrics, certificates };
 
   health.register('start', () => {
     const start = health.startState;

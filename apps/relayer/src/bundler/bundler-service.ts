@@ -7,6 +7,7 @@ import type { Logger } from '@settlement/observability/logger';
 import { PaymasterServiceService } from '@settlement/proto/paymaster/v1/paymaster';
 import type { SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { grpcClient } from '@settlement/rpc/grpc-client';
+import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { startJsonRpcServer, type RunningJsonRpcServer } from '@settlement/rpc/json-rpc-server';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
@@ -22,6 +23,7 @@ import { bundlerMethods, type BundledChain } from './bundler-methods';
 
 export interface BundlerServiceParts {
   readonly config: RelayerConfig;
+  readonly certificates: CertificateSource | undefined;
   readonly store: EventStore;
   readonly database: Pool;
   readonly submission: IntentSubmission;
@@ -45,7 +47,7 @@ export class BundlerService {
     const chains = config.CHAINS.filter(({ entryPoints = [] }) => entryPoints.length > 0);
     if (config.PAYMASTER_ADDRESS === undefined || chains.length === 0) return;
     if (config.MIGRATIONS === 'apply') await migrateOperationSlots(config.DATABASE_URL);
-    const client = grpcClient(PaymasterServiceService, config.PAYMASTER_ADDRESS, { logger });
+    const client = grpcClient(PaymasterServiceService, config.PAYMASTER_ADDRESS, { logger, certificates: this.parts.certificates });
     this.paymaster = client;
     const accepted = remembering((intentId: string) => acceptedRequest(store, intentId));
     const bundled = chains.map((chain): BundledChain => {
