@@ -17,6 +17,8 @@ import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postg
 import { createLogger } from '@settlement/observability/logger';
 import { writeSandboxList } from '@settlement/testing/sandbox-list';
 import { bundleService } from './bundles';
+import { sandboxChain } from './sandbox-chain';
+import { sandboxGovernance, sandboxRelayerKeys } from './sandbox-keys';
 import { serviceNames, ServiceProcess, type ServiceName } from './service-process';
 
 export interface SystemOptions {
@@ -74,19 +76,7 @@ export interface System {
   stop(): Promise<void>;
 }
 
-/** A key for one role on the sandbox's chain, derived from its name: public, for test money only. */
-function sandboxKey(role: string): HexBytes {
-  return `0x${createHash('sha256').update(`settlement sandbox ${role}`).digest('hex')}` as HexBytes;
-}
-
 const databaseOf = (service: ServiceName): string => service.replaceAll('-', '_');
-
-const governance = {
-  admin: addressOfPrivateKey(fromHex(sandboxKey('admin'))),
-  guardian: addressOfPrivateKey(fromHex(sandboxKey('guardian'))),
-  governor: addressOfPrivateKey(fromHex(sandboxKey('governor'))),
-  epochKeeper: addressOfPrivateKey(fromHex(sandboxKey('epoch keeper'))),
-};
 
 export const sandboxSponsor = 'spo_sandbox';
 
@@ -146,33 +136,18 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
   const [postgres, anvil, kafka, programs] = parts.map((part) => (part.status === 'fulfilled' ? part.value : undefined)) as [LocalPostgres, Anvil, LocalKafka | undefined, (readonly [ServiceName, string])[]];
 
   onProgress('deploying USDC and the vault');
-  const relayerKeys = Array.from({ length: options.relayerKeys ?? 1 }, (_, i) => sandboxKey(`relayer key ${i + 1}`));
+  const relayerKeys = sandboxRelayerKeys(options.relayerKeys ?? 1);
   const relayers = relayerKeys.map((key) => addressOfPrivateKey(fromHex(key)));
   const [relayerAddress] = relayers;
   if (relayerAddress === undefined) throw new Error('a system needs a relayer key');
-  const deployment = await deployLocal(anvil.rpcUrl, { ...governance, relayers });
+  const deployment = await deployLocal(anvil.rpcUrl, { ...sandboxGovernance, relayers });
   for (const relayer of relayers) await setBalance(anvil.rpcUrl, relayer, 10n ** 24n);
   writeSandboxList(join(listFolder, 'sandbox'), { addresses: options.sanctioned, names: ['PLACEHOLDER SANDBOX ENTRY'] });
 
   onProgress('starting the services');
   const chainId = `eip155:${deployment.chainId}`;
   const adminToken = createHash('sha256').update('settlement sandbox admin token').digest('hex');
-  const chains = JSON.stringify([
-    {
-      chainId,
-      mode: 'test',
-      rpcUrls: [anvil.rpcUrl],
-      vaultAddress: deployment.vault,
-      transfersAddress: deployment.transfers,
-      permit2ProxyAddress: deployment.permit2Proxy,
-      entryPoints: deployment.entryPoints.map(({ address, version }) => ({ address, version })),
-      sponsorPaymasters: deployment.sponsorPaymasters,
-      walletFactories: [deployment.walletFactory],
-      finalityDepth: options.finalityDepth,
-      blockTimeMs: options.blockTimeMs,
-      tokens: [{ symbol: 'USDC', address: deployment.usdc, decimals: 6, eip712Name: deployment.usdcDomain.name, eip712Version: deployment.usdcDomain.version }],
-    },
-  ]);
+  const chains = JSON.stringify([sandboxChain(deployment, anvil.rpcUrl, options)]);
   const ports = await freePorts(serviceNames.length * 2 + 3);
   const grpcPort = (name: ServiceName): number => ports[serviceNames.indexOf(name)] ?? 0;
   const opsPort = (name: ServiceName): number => ports[serviceNames.length + serviceNames.indexOf(name)] ?? 0;
