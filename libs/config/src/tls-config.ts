@@ -1,6 +1,6 @@
 import { InvalidInput, type InputIssue } from '@settlement/kernel/errors';
 import { z } from 'zod';
-import { allOrNone, flagVariable } from './environment';
+import { allOrNone, flagVariable, parseEnvironment, type Environment } from './environment';
 
 /** What a workload shows to its peers and whom it believes. Paths, not contents: the files change while the process runs. */
 export interface TlsFiles {
@@ -30,6 +30,11 @@ export function tlsFilesOf(config: TlsConfig): TlsFiles | undefined {
   const { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile, TLS_CA_FILE: caFile, TLS_TRUST_DOMAIN: trustDomain } = config;
   if (certFile === undefined || keyFile === undefined || caFile === undefined) return undefined;
   return { certFile, keyFile, caFile, trustDomain };
+}
+
+/** For commands, which have no configuration beside it. Throws `InvalidInput`. */
+export function parseTlsFiles(environment: Environment): TlsFiles | undefined {
+  return tlsFilesOf(parseEnvironment(z.object(tlsVariables), environment));
 }
 
 /** Whether gRPC may be served without TLS where others can reach it: said aloud, or not at all. */

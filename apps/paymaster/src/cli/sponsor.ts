@@ -2,9 +2,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { repositoryRoot } from '@settlement/config/repository-root';
+import { parseTlsFiles } from '@settlement/config/tls-config';
 import { InvalidInput } from '@settlement/kernel/errors';
 import { PaymasterServiceService, SponsorshipState } from '@settlement/proto/paymaster/v1/paymaster';
 import { grpcClient, type RpcClient } from '@settlement/rpc/grpc-client';
+import { openCertificates, type CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { z } from 'zod';
 import { policyJson, policyToJson } from '../policy/policy-json';
 
@@ -17,6 +19,8 @@ const help = `npm run sponsor -- <command>
   sponsorship <id>                                      what was promised under an id, and what became of it
 
   --address host:port   the paymaster's gRPC; default: the running sandbox's
+
+Where the services speak mutual TLS: TLS_CERT_FILE, TLS_KEY_FILE and TLS_CA_FILE, of the identity operator.
 `;
 
 /** From the file that `npm start` writes. */
@@ -82,14 +86,18 @@ async function main(): Promise<number> {
     process.stderr.write('no sandbox is running and no --address was given\n');
     return 2;
   }
-  const client = grpcClient(PaymasterServiceService, address);
+  let certificates: CertificateSource | undefined;
+  let client: RpcClient<typeof PaymasterServiceService> | undefined;
   try {
+    certificates = openCertificates(parseTlsFiles(process.env));
+    client = grpcClient(PaymasterServiceService, address, { certificates });
     return await run(client, command, args, values.id, values.by);
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     return 1;
   } finally {
-    client.close();
+    client?.close();
+    certificates?.close();
   }
 }
 

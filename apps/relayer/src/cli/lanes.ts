@@ -3,9 +3,12 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { repositoryRoot } from '@settlement/config/repository-root';
+import { parseTlsFiles } from '@settlement/config/tls-config';
 import { InvalidInput, OperationalError } from '@settlement/kernel/errors';
 import { LaneState, LaneStatus, RelayerServiceService } from '@settlement/proto/relayer/v1/relayer';
 import { grpcClient } from '@settlement/rpc/grpc-client';
+import { RpcRefused } from '@settlement/rpc/rpc-error';
+import { openCertificates } from '@settlement/rpc/tls/certificate-source';
 import { lanesTable } from './lanes-table';
 
 const HELP = `The relayer's lanes: one key on one chain each, whichever process owns it.
@@ -22,7 +25,9 @@ const HELP = `The relayer's lanes: one key on one chain each, whichever process 
   --by NAME             who does this, for the record; your user name when absent
   --json                one JSON document a line
 
-Exit codes: 0 done, 1 no such lane, 2 wrong usage, 3 the relayer did not answer.
+Where the services speak mutual TLS: TLS_CERT_FILE, TLS_KEY_FILE and TLS_CA_FILE, of the identity operator.
+
+Exit codes: 0 done, 1 no such lane, 2 wrong usage, 3 the relayer did not answer, 4 it refuses this caller.
 `;
 
 class WrongUsage extends Error {}
@@ -69,7 +74,8 @@ async function main(): Promise<number> {
   if (rest.length > 0 || (command !== undefined && command !== 'reinstate' && command !== 'quarantine')) throw new WrongUsage('say nothing, reinstate KEY, or quarantine KEY');
   if (command === 'quarantine' && flags.why === undefined) throw new WrongUsage('quarantine needs --why TEXT');
   if (command !== undefined && !/^0x[0-9a-fA-F]{40}$/.test(key ?? '')) throw new WrongUsage(`${command} needs the address of a key`);
-  const client = grpcClient(RelayerServiceService, flags.address ?? sandboxAddress(), { defaultDeadlineMs: 10_000 });
+  const certificates = openCertificates(parseTlsFiles(process.env));
+  const client = grpcClient(RelayerServiceService, flags.address ?? sandboxAddress(), { certificates, defaultDeadlineMs: 10_000 });
   try {
     const { lanes } = await client.listLanes({ chainId: flags.chain });
     if (command === undefined) {
@@ -95,6 +101,7 @@ async function main(): Promise<number> {
     return 0;
   } finally {
     client.close();
+    certificates?.close();
   }
 }
 
@@ -107,5 +114,8 @@ try {
   } else if (error instanceof OperationalError) {
     process.stderr.write(`the relayer did not answer (${error.code}: ${error.message}). Is it running, and is this its gRPC address?\n`);
     process.exitCode = 3;
+  } else if (error instanceof RpcRefused) {
+    process.stderr.write(`the relayer refuses (${error.code}: ${error.message})\n`);
+    process.exitCode = 4;
   } else throw error;
 }

@@ -149,6 +149,11 @@ export class CertificateSource {
   }
 }
 
+/** Undefined without files, which is plain text. Throws as the constructor does. */
+export function openCertificates(files: TlsFiles | undefined, options: Omit<CertificateSourceOptions, 'files'> = {}): CertificateSource | undefined {
+  return files === undefined ? undefined : new CertificateSource({ files, ...options });
+}
+
 /**
  * All three of one version. A Secret's files are links through `..data`, which the kubelet swaps in one step: read while that
  * happens, a certificate would come with the other version's key. So where the links lead is looked up before and after.
