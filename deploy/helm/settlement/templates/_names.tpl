@@ -24,10 +24,18 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* All pods of the five services and of their migrations. */}}
+{{/* Labels of pods: without the chart's version, which must not restart anything; {root, component, tag?}. */}}
+{{- define "settlement.podLabels" -}}
+{{ include "settlement.selectorLabels" . }}
+app.kubernetes.io/version: {{ .tag | default .root.Values.image.tag | default .root.Chart.AppVersion | toString | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/part-of: settlement
+{{- end }}
+
+{{/* <registry>/settlement-<service>:<tag>[@digest]; {root, service, tag?}. */}}
 {{- define "settlement.serviceImage" -}}
 {{- $digest := index .root.Values.image.digests .service | default "" -}}
-{{ .root.Values.image.registry }}/settlement-{{ .service }}:{{ .root.Values.image.tag }}{{ with $digest }}@{{ . }}{{ end }}
+{{ .root.Values.image.registry }}/settlement-{{ .service }}:{{ .tag | default .root.Values.image.tag }}{{ with $digest }}@{{ . }}{{ end }}
 {{- end }}
 
 {{- define "settlement.postgresName" -}}
