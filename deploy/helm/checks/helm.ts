@@ -20,6 +20,9 @@ export const KEDA = ['keda.sh/v1alpha1', 'keda.sh/v1alpha1/ScaledObject'];
 /** The operators that the overlays need in any case: without them the chart refuses or the values say otherwise. */
 export const OPERATORS = ['cert-manager.io/v1', 'cert-manager.io/v1/Certificate', 'cert-manager.io/v1/Issuer', 'postgresql.cnpg.io/v1', 'postgresql.cnpg.io/v1/Cluster', 'kafka.strimzi.io/v1beta2', 'kafka.strimzi.io/v1beta2/Kafka', 'external-secrets.io/v1', 'external-secrets.io/v1/ExternalSecret'];
 
+/** What every installation has to say itself: which build it is. */
+export const GIVEN = ['--set-string', 'image.tag=0123456789ab'];
+
 export interface Overlay {
   readonly environment: string;
   readonly region: string;
@@ -61,30 +64,31 @@ export const templateArgs = (flags: readonly string[], capabilities: readonly st
   ...capabilities.flatMap((version) => ['--api-versions', version]), ...flags,
 ];
 
-const memory = new Map<string, Promise<string>>();
+const memory = new Map<string, Promise<readonly JsonObject[]>>();
 
 /**
- * `helm template`, once for the same chart and arguments: every spec file runs in a worker of its own, so that what was
- * rendered also lies on disk, named for the digest of the chart and the arguments.
+ * The manifests of `helm template`, once for the same chart and arguments: every spec file runs in a worker of its own, so
+ * that what was rendered also lies on disk, named for the digest of the chart and the arguments.
  */
-export function rendered(args: readonly string[]): Promise<string> {
+export function rendered(args: readonly string[]): Promise<readonly JsonObject[]> {
   const key = createHash('sha256').update(chartDigest()).update(JSON.stringify(args)).digest('hex').slice(0, 24);
   const known = memory.get(key) ?? renderOrRead(key, args);
   memory.set(key, known);
   return known;
 }
 
-async function renderOrRead(key: string, args: readonly string[]): Promise<string> {
+async function renderOrRead(key: string, args: readonly string[]): Promise<readonly JsonObject[]> {
   const folder = join(repositoryRoot, 'node_modules/.cache/settlement/chart');
-  const file = join(folder, `${key}.yaml`);
-  if (existsSync(file)) return readFileSync(file, 'utf8');
+  const file = join(folder, `${key}.json`);
+  if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as JsonObject[];
   const { ok, output } = await helm(args);
-  if (!ok) throw new OperationalError('CHART_NOT_RENDERED', `helm ${args.filter((arg) => !arg.includes('.io/') && arg !== '--api-versions').join(' ')}\n${output}`, 'not-done');
+  if (!ok) throw new OperationalError('CHART_NOT_RENDERED', `helm ${args.filter((arg) => !arg.includes('.io/') && !arg.includes('.sh/') && !arg.includes('.com/') && arg !== '--api-versions').join(' ')}\n${output}`, 'not-done');
+  const manifests = parseManifests(output);
   mkdirSync(folder, { recursive: true });
   const partial = `${file}.${process.pid}.partial`;
-  writeFileSync(partial, output);
+  writeFileSync(partial, JSON.stringify(manifests));
   renameSync(partial, file);
-  return output;
+  return manifests;
 }
 
 let digest: string | undefined;
@@ -118,7 +122,7 @@ export interface Capabilities {
 
 export async function renderRelease(overlay: Overlay, { monitoring, keda }: Capabilities, flags: readonly string[] = []): Promise<Release> {
   const capabilities = [...OPERATORS, ...(monitoring ? MONITORING : []), ...(keda ? KEDA : [])];
-  const text = await rendered(templateArgs([...overlayFlags(overlay), ...flags], capabilities));
+  const manifests = await rendered(templateArgs([...overlayFlags(overlay), ...GIVEN, ...flags], capabilities));
   const title = `${overlay.environment} in ${overlay.region}${monitoring ? ' with monitoring' : ''}${keda ? ' with KEDA' : ''}`;
-  return { title, name: RELEASE, namespace: NAMESPACE, ...overlay, monitoring, keda, manifests: parseManifests(text) };
+  return { title, name: RELEASE, namespace: NAMESPACE, ...overlay, monitoring, keda, manifests };
 }

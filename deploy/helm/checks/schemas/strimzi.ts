@@ -16,7 +16,7 @@ export function strimziDifferences(apiVersion: string, kind: string, manifest: J
   const schema = objectAt(document, 'kinds')[kind];
   if (schema === undefined) return undefined;
   const validate = ajv.getSchema(kind) ?? ajv.compile({ $id: kind, allOf: [schema], $defs: objectAt(document, '$defs') });
-  validate(manifest);
+  void validate(manifest);
   const issues = (validate.errors ?? []).map(({ instancePath, message, params }): Finding => ({
     path: instancePath.split('/').slice(1).map((step): Step => (/^[0-9]+$/.test(step) ? Number(step) : step.replaceAll('~1', '/').replaceAll('~0', '~'))),
     reason: 'additionalProperty' in params ? `has a field that does not exist: ${String(params['additionalProperty'])}` : (message ?? 'violates the schema'),
