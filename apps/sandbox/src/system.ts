@@ -18,7 +18,7 @@ import { createLogger } from '@settlement/observability/logger';
 import { writeSandboxList } from '@settlement/testing/sandbox-list';
 import { bundleService } from './bundles';
 import { sandboxChain } from './sandbox-chain';
-import { sandboxGovernance, sandboxRelayerKeys } from './sandbox-keys';
+import { governance, sandboxRelayerKeys } from './sandbox-keys';
 import { serviceNames, ServiceProcess, type ServiceName } from './service-process';
 
 export interface SystemOptions {
@@ -140,7 +140,7 @@ async function start(options: SystemOptions, closers: (() => Promise<unknown>)[]
   const relayers = relayerKeys.map((key) => addressOfPrivateKey(fromHex(key)));
   const [relayerAddress] = relayers;
   if (relayerAddress === undefined) throw new Error('a system needs a relayer key');
-  const deployment = await deployLocal(anvil.rpcUrl, { ...sandboxGovernance, relayers });
+  const deployment = await deployLocal(anvil.rpcUrl, { ...governance, relayers });
   for (const relayer of relayers) await setBalance(anvil.rpcUrl, relayer, 10n ** 24n);
   writeSandboxList(join(listFolder, 'sandbox'), { addresses: options.sanctioned, names: ['PLACEHOLDER SANDBOX ENTRY'] });
 
