@@ -14,14 +14,9 @@ export function sandboxRelayerKeys(count: number): readonly HexBytes[] {
 }
 
 /** Who holds the contracts' roles on a local chain. */
-export const sandboxGovernance = {
+export const governance = {
   admin: addressOfPrivateKey(fromHex(sandboxKey('admin'))),
   guardian: addressOfPrivateKey(fromHex(sandboxKey('guardian'))),
   governor: addressOfPrivateKey(fromHex(sandboxKey('governor'))),
   epochKeeper: addressOfPrivateKey(fromHex(sandboxKey('epoch keeper'))),
 };
-
-/** The relayer's keys, as many as it is to have lanes. */
-export function sandboxRelayerKeys(count: number): readonly HexBytes[] {
-  return Array.from({ length: count }, (_, i) => sandboxKey(`relayer key ${i + 1}`));
-}

@@ -15,6 +15,8 @@ export interface AnvilOptions {
   readonly chainId?: number;
   /** Default: a free one. */
   readonly port?: number;
+  /** Address to listen on. Default: this machine only. Its methods move anybody's money, so anything else belongs behind a network policy. */
+  readonly host?: string;
   /** How many of the well-known development accounts are funded. */
   readonly accounts?: number;
   /** Blocks in an epoch: `finalized` lies two epochs behind `latest`, `safe` one. */
@@ -49,13 +51,13 @@ function binary(): string {
 
 /** Starts an EVM node and answers when it answers. It ends with this process, also when that is killed (Linux: parent-death signal). */
 export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
-  const { blockTimeMs = 'instant', chainId = 31337, accounts = 10, slotsInAnEpoch = 1, statePath } = options;
+  const { blockTimeMs = 'instant', chainId = 31337, accounts = 10, slotsInAnEpoch = 1, statePath, host = '127.0.0.1' } = options;
   const port = options.port ?? (await freePort());
   removeOrphans();
   const cache = await mkdtemp(join(tmpdir(), `settlement-anvil-${process.pid}-`));
   const args = [
     '--quiet',
-    ...['--host', '127.0.0.1', '--port', String(port), '--chain-id', String(chainId)],
+    ...['--host', host, '--port', String(port), '--chain-id', String(chainId)],
     ...['--accounts', String(accounts), '--balance', '1000000', '--mnemonic', DEV_MNEMONIC],
     ...['--slots-in-an-epoch', String(slotsInAnEpoch), '--gas-limit', String(BLOCK_GAS_LIMIT)],
     // A transaction above EIP-7825's 16,777,216 gas must fail here as it would on a real chain.

@@ -5,24 +5,18 @@ import { jsonRpc } from '@settlement/chain/rpc';
 import { startAnvil, type Anvil } from '@settlement/local-stack/anvil';
 import { deployLocal, type LocalDeployment } from '@settlement/local-stack/deploy';
 import { DEV_SPONSOR_SIGNER } from '@settlement/local-stack/deploy-accounts';
+import { sandboxChain, type DeployedContracts } from '../sandbox-chain';
 import { governance } from '../sandbox-keys';
 import type { ChainServerConfig } from './chain-server-config';
 
 /** What an installation of the services has to know of the chain: `GET /deployment.json`. */
-export interface DeploymentDocument {
-  /** CAIP-2. */
-  readonly chainId: string;
+export interface DeploymentDocument extends DeployedContracts {
   /** False when a kept chain was found and nothing was deployed. */
   readonly fresh: boolean;
   /** The value of the services' variable CHAINS. */
   readonly chains: readonly unknown[];
-  readonly usdc: string;
-  readonly vault: string;
-  readonly transfers: string;
-  readonly walletFactory: string;
   readonly relayers: readonly string[];
   readonly sponsorSigner: string;
-  readonly accountFactories: LocalDeployment['entryPoints'];
 }
 
 export interface ChainServer {
@@ -36,33 +30,13 @@ const GAS_MONEY_WEI = 10n ** 24n;
 const ANSWER_TIMEOUT_MS = 2_000;
 
 function documentOf(config: ChainServerConfig, deployment: LocalDeployment): DeploymentDocument {
-  const chainId = `eip155:${deployment.chainId}`;
+  const { chainId, vault, usdc, usdcDomain, transfers, permit2Proxy, entryPoints, sponsorPaymasters, walletFactory, fresh } = deployment;
   return {
-    chainId,
-    fresh: deployment.fresh,
-    chains: [
-      {
-        chainId,
-        mode: 'test',
-        rpcUrls: [config.publicRpcUrl],
-        vaultAddress: deployment.vault,
-        transfersAddress: deployment.transfers,
-        permit2ProxyAddress: deployment.permit2Proxy,
-        entryPoints: deployment.entryPoints.map(({ address, version }) => ({ address, version })),
-        sponsorPaymasters: deployment.sponsorPaymasters,
-        walletFactories: [deployment.walletFactory],
-        finalityDepth: config.finalityDepth,
-        blockTimeMs: config.blockTimeMs,
-        tokens: [{ symbol: 'USDC', address: deployment.usdc, decimals: 6, eip712Name: deployment.usdcDomain.name, eip712Version: deployment.usdcDomain.version }],
-      },
-    ],
-    usdc: deployment.usdc,
-    vault: deployment.vault,
-    transfers: deployment.transfers,
-    walletFactory: deployment.walletFactory,
+    ...{ chainId, vault, usdc, transfers, permit2Proxy, entryPoints, sponsorPaymasters, walletFactory, fresh },
+    usdcDomain: { name: usdcDomain.name, version: usdcDomain.version },
+    chains: [sandboxChain(deployment, config.publicRpcUrl, config)],
     relayers: config.relayers,
     sponsorSigner: config.sponsorSigner ?? DEV_SPONSOR_SIGNER,
-    accountFactories: deployment.entryPoints,
   };
 }
 
