@@ -7,6 +7,7 @@ import { parseAllDocuments } from 'yaml';
 import { OperationalError } from '@settlement/kernel/errors';
 import { platformTool } from '@settlement/cluster/platform-tools';
 import { repositoryRoot } from '@settlement/config/repository-root';
+import { localFlags } from './samples';
 import { isObject, type Json, type JsonObject, type Release } from './manifests';
 
 export const CHART = join(repositoryRoot, 'deploy/helm/settlement');
@@ -20,8 +21,6 @@ export const KEDA = ['keda.sh/v1alpha1', 'keda.sh/v1alpha1/ScaledObject'];
 /** The operators that the overlays need in any case: without them the chart refuses or the values say otherwise. */
 export const OPERATORS = ['cert-manager.io/v1', 'cert-manager.io/v1/Certificate', 'cert-manager.io/v1/Issuer', 'postgresql.cnpg.io/v1', 'postgresql.cnpg.io/v1/Cluster', 'kafka.strimzi.io/v1beta2', 'kafka.strimzi.io/v1beta2/Kafka', 'external-secrets.io/v1', 'external-secrets.io/v1/ExternalSecret'];
 
-/** What every installation has to say itself: which build it is. */
-export const GIVEN = ['--set-string', 'image.tag=0123456789ab'];
 
 export interface Overlay {
   readonly environment: string;
@@ -42,6 +41,9 @@ export function overlays(): Overlay[] {
 }
 
 export const overlayFlags = ({ environment, region }: Overlay): string[] => ['--values', join(CHART, 'environments', `${environment}.yaml`), '--values', join(CHART, 'regions', `${region}.yaml`)];
+
+/** What an installation has to say itself: which build it is, and, without a store of secrets, its secrets. */
+export const given = ({ environment }: Overlay): string[] => ['--set-string', 'image.tag=0123456789ab', ...(environment === 'local' ? localFlags() : [])];
 
 const run = promisify(execFile);
 
@@ -122,7 +124,7 @@ export interface Capabilities {
 
 export async function renderRelease(overlay: Overlay, { monitoring, keda }: Capabilities, flags: readonly string[] = []): Promise<Release> {
   const capabilities = [...OPERATORS, ...(monitoring ? MONITORING : []), ...(keda ? KEDA : [])];
-  const manifests = await rendered(templateArgs([...overlayFlags(overlay), ...GIVEN, ...flags], capabilities));
+  const manifests = await rendered(templateArgs([...overlayFlags(overlay), ...given(overlay), ...(keda ? [] : ['--set', 'autoscaling.keda.enabled=false']), ...flags], capabilities));
   const title = `${overlay.environment} in ${overlay.region}${monitoring ? ' with monitoring' : ''}${keda ? ' with KEDA' : ''}`;
   return { title, name: RELEASE, namespace: NAMESPACE, ...overlay, monitoring, keda, manifests };
 }

@@ -31,7 +31,8 @@ function budgetViolations(budget: JsonObject, guarded: readonly Workload[], rele
   const { maxUnavailable, minAvailable } = objectAt(budget, 'spec');
   if (minAvailable !== undefined) found.push(violation(budget, ['spec', 'minAvailable'], 'counts what must stay: with as few replicas as that, no drain ever ends; maxUnavailable follows the autoscaler'));
   else if (maxUnavailable !== 1) found.push(violation(budget, ['spec', 'maxUnavailable'], 'is not 1: 0 blocks every drain, more loses a quorum or most of a small service'));
-  if (at(budget, 'spec', 'unhealthyPodEvictionPolicy') !== 'AlwaysAllow') found.push(violation(budget, ['spec', 'unhealthyPodEvictionPolicy'], 'lets a pod that never becomes ready block a drain (AlwaysAllow)'));
+  // A broker that is not ready may still hold the last copy of something: for those the default stands.
+  if (selected.some(({ kind }) => kind === 'Deployment') && at(budget, 'spec', 'unhealthyPodEvictionPolicy') !== 'AlwaysAllow') found.push(violation(budget, ['spec', 'unhealthyPodEvictionPolicy'], 'lets a pod that never becomes ready block a drain (AlwaysAllow)'));
   for (const { manifest } of selected) {
     if ((numberAt(manifest, 'spec', 'replicas') ?? 2) < 2 && release.environment !== 'local') found.push(violation(manifest, ['spec', 'replicas'], 'is one: a drain takes the whole service away'));
   }

@@ -29,7 +29,10 @@ export const priority: Policy = {
       judge(manifest, [...path, 'priorityClassName'], textAt(pod, 'priorityClassName'), data);
     }
     for (const cluster of ofKind(release, 'Cluster')) judge(cluster, ['spec', 'priorityClassName'], textAt(cluster, 'spec', 'priorityClassName'), true);
-    for (const kafka of ofKind(release, 'Kafka')) judge(kafka, ['spec', 'kafka', 'template', 'pod', 'priorityClassName'], textAt(kafka, 'spec', 'kafka', 'template', 'pod', 'priorityClassName'), true);
+    // A node pool's own pod template stands above that of the Kafka object (Strimzi, "Configuring node pools").
+    const template = ['template', 'pod', 'priorityClassName'];
+    const common = ofKind(release, 'Kafka').map((kafka) => textAt(kafka, 'spec', 'kafka', ...template))[0];
+    for (const pool of ofKind(release, 'KafkaNodePool')) judge(pool, ['spec', ...template], textAt(pool, 'spec', ...template) ?? common, true);
     for (const each of holding) if (serving.some((other) => other >= each.value)) found.push(each.report());
     for (const definition of ofKind(release, 'PriorityClass')) {
       // 1,000,000,000 and more is kept for the system (Kubernetes, "Pod Priority and Preemption").

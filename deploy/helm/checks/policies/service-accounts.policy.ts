@@ -13,7 +13,8 @@ export const serviceAccounts: Policy = {
       const account = textAt(pod, 'serviceAccountName');
       if (account === undefined || account === 'default') found.push(violation(manifest, [...path, 'serviceAccountName'], 'is the default account, which others share'));
       else if (named(release, 'ServiceAccount', account) === undefined) found.push(violation(manifest, [...path, 'serviceAccountName'], `is ${account}, which is not part of the release`));
-      else users.set(account, (users.get(account) ?? new Set()).add(component?.replace(/-migration$/, '') ?? name));
+      // `helm test` calls a service from beside it, with its image and account; it serves nobody.
+      else if (textAt(manifest, 'metadata', 'annotations', 'helm.sh/hook') !== 'test') users.set(account, (users.get(account) ?? new Set()).add(component?.replace(/-migration$/, '') ?? name));
       if (at(pod, 'automountServiceAccountToken') !== false) found.push(violation(manifest, [...path, 'automountServiceAccountToken'], 'is not false'));
       for (const [index, volume] of listAt(pod, 'volumes').entries()) {
         for (const [position, source] of listAt(volume, 'projected', 'sources').entries()) {

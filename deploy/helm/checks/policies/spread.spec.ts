@@ -11,7 +11,7 @@ ruleSuite(spread, [
   { what: 'a spread over other pods', plant: (release) => release.set(gateway, [...constraints, 0, 'labelSelector'], { matchLabels: { app: 'other' } }), found: /does not select the pods themselves/ },
   { what: 'a spread without a selector', plant: (release) => release.set(gateway, [...constraints, 1, 'labelSelector'], undefined), found: /does not select the pods themselves/ },
   { what: 'a wide skew', plant: (release) => release.set(gateway, [...constraints, 0, 'maxSkew'], 5), found: /maxSkew: is not 1/ },
-  { what: 'a wish instead of a demand in production', ...production, plant: (release) => release.set(gateway, [...constraints, 0, 'whenUnsatisfiable'], 'ScheduleAnyway'), found: /may put all pods into one zone/ },
+  { what: 'a wish instead of a demand in production', ...production, plant: (release) => [0, 1].forEach((index) => release.set(gateway, [...constraints, index, 'whenUnsatisfiable'], 'ScheduleAnyway')), found: /may put all pods into one zone/ },
   { what: 'revisions that are counted as one', plant: (release) => release.set(gateway, [...constraints, 0, 'matchLabelKeys'], undefined), found: /does not tell revisions apart/ },
   { what: 'two databases on one node', ...production, plant: (release) => release.set('Cluster', ['spec', 'affinity', 'podAntiAffinityType'], 'preferred'), found: /may put two instances onto one node/ },
 ]);
