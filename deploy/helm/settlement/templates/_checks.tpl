@@ -67,6 +67,8 @@ are told at once. Rendered by templates/checks.yaml, which yields no manifest.
     {{- $keys := index (index $.Values.secrets.plain.services $service | default dict) "RELAYER_KEYS" -}}
     {{- if and $keys (ne (len (fromJsonArray $keys)) ($settings.lanes | int)) }}{{ $problems = append $problems (printf "services.%s.lanes is %d, RELAYER_KEYS has %d keys" $service ($settings.lanes | int) (len (fromJsonArray $keys))) }}{{ end -}}
   {{- end -}}
+  {{- $longest := index $settings.env "X402_SETTLE_TIMEOUT_MS" | default (index $settings.env "RPC_TIMEOUT_MS") | default "0" | int -}}
+  {{- if ge $longest ($settings.shutdownTimeoutMs | int) }}{{ $problems = append $problems (printf "services.%s.shutdownTimeoutMs is not longer than what it may have in hand (%d ms, by its env)" $service $longest) }}{{ end -}}
   {{- if and (eq $scaler "keda") (not $definition.backlog) }}{{ $problems = append $problems (printf "services.%s.autoscaling.kind=keda: %s has no backlog to scale on, take hpa" $service $service) }}{{ end -}}
   {{- if and (eq $scaler "keda") $definition.consumers (gt ($scaling.maxReplicas | int) ($.Values.common.partitions | int)) }}{{ $problems = append $problems (printf "services.%s.autoscaling.maxReplicas is larger than common.partitions (%d): consumers beyond would be idle" $service ($.Values.common.partitions | int)) }}{{ end -}}
   {{- range $name, $port := $settings.service.nodePorts -}}

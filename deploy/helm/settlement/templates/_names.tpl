@@ -100,11 +100,17 @@ group: cert-manager.io
 {{- end -}}
 {{- end }}
 
+{{/* Not empty where KEDA's kinds may be rendered. */}}
+{{- define "settlement.keda" -}}
+{{- $keda := .Values.autoscaling.keda -}}
+{{- if and .Values.autoscaling.enabled $keda.enabled (or $keda.withoutCapabilities (.Capabilities.APIVersions.Has "keda.sh/v1alpha1")) -}}true{{- end -}}
+{{- end }}
+
 {{/* hpa, keda or none: how a service scales in the end; {root, service, settings}. */}}
 {{- define "settlement.scaler" -}}
 {{- $kind := .settings.autoscaling.kind -}}
 {{- if or (not .root.Values.autoscaling.enabled) (eq $kind "none") -}}none
-{{- else if and (eq $kind "keda") (not .root.Values.autoscaling.keda.enabled) -}}hpa
+{{- else if and (eq $kind "keda") (not (include "settlement.keda" .root)) -}}hpa
 {{- else -}}{{ $kind }}
 {{- end -}}
 {{- end }}
