@@ -70,10 +70,15 @@ export interface KafkaDistribution {
 /** The broker's classes, fetched through Maven once per machine and checked against the list above each time. */
 export async function locateKafka(): Promise<KafkaDistribution> {
   const java = findJava();
+  return { java, classpath: join(await locateKafkaJars(), '*') };
+}
+
+/** The folder of those classes alone, for an image that brings its own Java. */
+export async function locateKafkaJars(): Promise<string> {
   const cache = process.env['SETTLEMENT_CACHE_DIR'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'settlement');
   const directory = join(cache, `kafka-${KAFKA_VERSION}`);
   if ((await firstDifference(directory)) !== undefined) await fetchJars(directory);
-  return { java, classpath: join(directory, '*') };
+  return directory;
 }
 
 function findJava(): string {

@@ -1,0 +1,145 @@
+// Lays out what one image holds below OUT: /app with the bundled programs and the npm packages that they reach, and the bill of
+// materials. Runs in the builder stage of the Dockerfile on plain Node. Usage:
+//   node deploy/images/assemble.mjs IMAGE OUT [--runtime ROOT]     (ROOT: file system of the runtime base, for its package list)
+// The same commit gives the same bytes: nothing here reads a clock, and names are walked in order.
+import { build } from 'esbuild';
+import { chmodSync, cpSync, existsSync, lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cycloneDx } from './sbom.mjs';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+const json = (path) => JSON.parse(readFileSync(path, 'utf8'));
+
+/** Programs of an image by name: entry point relative to the repository. */
+export function programsOf(image) {
+  const { common, images } = json(join(root, 'deploy/images/programs.json'));
+  const found = images[image];
+  if (found === undefined) throw new Error(`no image ${image}: deploy/images/programs.json has ${Object.keys(images).join(', ')}`);
+  return { ...found, programs: { ...found.programs, ...(found.commonPrograms === false ? {} : common) } };
+}
+
+/** Workspace code goes in, npm packages stay imports. Answers esbuild's metafile. */
+export async function bundle(programs, outdir, write = true) {
+  const { metafile } = await build({
+    entryPoints: Object.entries(programs).map(([out, entry]) => ({ out, in: join(root, entry) })),
+    outdir,
+    outExtension: { '.js': '.mjs' },
+    absWorkingDir: root,
+    bundle: true,
+    write,
+    metafile: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    sourcemap: 'linked',
+    sourcesContent: false,
+    logLevel: 'error',
+    tsconfig: join(root, 'tsconfig.base.json'),
+    define: { 'process.env.SETTLEMENT_ROOT': '"/app"', 'process.env["SETTLEMENT_ROOT"]': '"/app"' },
+    plugins: [
+      {
+        name: 'packages-stay-outside',
+        setup(b) {
+          b.onResolve({ filter: /^[^./]/ }, (args) =>
+            args.kind === 'entry-point' || args.path.startsWith('@settlement/') ? undefined : { path: args.path, external: true },
+          );
+        },
+      },
+    ],
+  });
+  return metafile;
+}
+
+/** Names of npm packages that the bundled code imports. */
+export function importedPackages(metafile) {
+  const imports = Object.values(metafile.outputs).flatMap((output) => output.imports);
+  const names = imports
+    .filter(({ external, path }) => external && !path.startsWith('node:'))
+    .map(({ path }) => path.split('/').slice(0, path.startsWith('@') ? 2 : 1).join('/'));
+  return [...new Set(names)].sort();
+}
+
+/** Folder of a package as Node finds it from `from`; undefined when it is not installed. */
+function locate(name, from) {
+  for (let at = from; ; at = dirname(at)) {
+    const candidate = join(at, 'node_modules', name);
+    if (existsSync(join(candidate, 'package.json'))) return candidate;
+    if (at === root || at === dirname(at)) return undefined;
+  }
+}
+
+/** These packages and all that they need to run, as folders below the repository, in order. Throws when a required one is absent. */
+export function closure(names) {
+  const folders = new Set();
+  const visit = (name, from, required) => {
+    const folder = locate(name, from);
+    if (folder === undefined) {
+      if (required) throw new Error(`${name}, which ${relative(root, from) || 'the repository'} needs, is not installed`);
+      return;
+    }
+    if (folders.has(folder)) return;
+    folders.add(folder);
+    const { dependencies = {}, optionalDependencies = {}, peerDependencies = {}, peerDependenciesMeta = {} } = json(join(folder, 'package.json'));
+    for (const each of Object.keys(dependencies)) visit(each, folder, !(each in optionalDependencies));
+    for (const each of Object.keys(optionalDependencies)) visit(each, folder, false);
+    // An optional peer that is installed for something else is not this image's: Nest lists all its transports so.
+    for (const each of Object.keys(peerDependencies)) if (peerDependenciesMeta[each]?.optional !== true) visit(each, folder, true);
+  };
+  for (const name of names) visit(name, root, true);
+  return [...folders].map((folder) => relative(root, folder)).sort();
+}
+
+/** Nothing that a program never reads: types, maps, other machines' binaries, sources of native code. */
+const needless = (path) =>
+  /\.(d\.[cm]?ts|map|md|markdown|flow|tsbuildinfo)$/i.test(path)
+  || /\/prebuilds\/(?!linux-)[^/]+$/.test(path)
+  || /\/secp256k1\/src$/.test(path)
+  || /\/node_modules\/\.[^/]+$/.test(path);
+
+function copyPackages(folders, app) {
+  for (const folder of folders) {
+    cpSync(join(root, folder), join(app, folder), {
+      recursive: true,
+      dereference: false,
+      // Nested packages come by themselves when something needs them.
+      filter: (source) => source === join(root, folder) || (!needless(source) && !/\/node_modules$/.test(source)),
+    });
+  }
+}
+
+/** One time stamp, one mode for files and one for programs and folders: whoever builds, the layer is the same. */
+function normalise(path, epochSeconds) {
+  const status = lstatSync(path);
+  if (status.isDirectory()) for (const name of readdirSync(path).sort()) normalise(join(path, name), epochSeconds);
+  if (!status.isSymbolicLink()) chmodSync(path, status.isDirectory() || (status.mode & 0o100) !== 0 ? 0o755 : 0o644);
+  lutimesSync(path, epochSeconds, epochSeconds);
+}
+
+export async function assemble(image, out, runtimeRoot) {
+  const { programs, packages, title } = programsOf(image);
+  const epochSeconds = Number(process.env.SOURCE_DATE_EPOCH ?? '0');
+  const app = join(out, 'app');
+  rmSync(out, { recursive: true, force: true });
+  mkdirSync(app, { recursive: true });
+  const metafile = await bundle(programs, app);
+  const folders = closure([...new Set([...importedPackages(metafile), ...packages])]);
+  copyPackages(folders, app);
+  const { name, version, license } = json(join(root, 'package.json'));
+  writeFileSync(join(app, 'package.json'), `${JSON.stringify({ name: `@settlement/${image}`, version, license, private: true, type: 'module' })}\n`);
+  const descriptors = 'proto/gen/descriptors.binpb';
+  mkdirSync(join(app, dirname(descriptors)), { recursive: true });
+  cpSync(join(root, descriptors), join(app, descriptors));
+  cpSync(join(root, 'LICENSE'), join(app, 'LICENSE'));
+  const bill = cycloneDx({ image, title, product: name, version, license, lock: json(join(root, 'package-lock.json')), root, folders, runtimeRoot, epochSeconds });
+  writeFileSync(join(app, 'sbom.cdx.json'), `${JSON.stringify(bill, undefined, 1)}\n`);
+  normalise(app, epochSeconds);
+  return { folders, components: bill.components.length };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [image, out, ...rest] = process.argv.slice(2);
+  if (image === undefined || out === undefined) throw new Error('usage: node deploy/images/assemble.mjs IMAGE OUT [--runtime ROOT]');
+  const { folders, components } = await assemble(image, out, rest[0] === '--runtime' ? rest[1] : undefined);
+  console.log(`${image}: ${folders.length} npm packages, ${components} components in the bill of materials`);
+}

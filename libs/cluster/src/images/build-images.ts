@@ -1,0 +1,146 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { repositoryRoot } from '@settlement/config/repository-root';
+import { OperationalError } from '@settlement/kernel/errors';
+import { locateKafkaJars } from '@settlement/local-stack/kafka-jars';
+import { readRecord, recordsOf, removeTag, staleTags, tagFolder, touchTag, writeRecord, type ImageRecord } from './cache';
+import { commitOf, imageNames, inputsOf, isProgramImage, referenceOf, tagOf, type ImageName, type Inputs } from './catalogue';
+import type { CommandOptions } from './command';
+import { buildSecrets, findEngine, type BuildRequest, type Engine, type EngineName } from './engine';
+import { aptVolumes, localBases, registryBases, type Bases } from './local-base';
+import { writeBill } from './bill';
+
+export interface BuildImagesOptions {
+  readonly engine?: EngineName;
+  /** Of the digest of all inputs when absent. */
+  readonly tag?: string;
+  readonly only?: readonly ImageName[];
+  /** Builds again whatever the cache has. */
+  readonly noCache?: boolean;
+  readonly nowMs: number;
+  readonly say: (text: string) => void;
+  readonly signal?: AbortSignal;
+  /** Every line of the engine. */
+  readonly onLine?: (line: string) => void;
+}
+
+export interface ImageSet {
+  readonly tag: string;
+  readonly engine: EngineName;
+  readonly images: readonly (ImageRecord & { readonly made: boolean })[];
+}
+
+/** Tags that stay in the cache; a set takes some 2 GB. */
+const TAGS_KEPT = 3;
+
+/**
+ * Builds what is not in the cache and answers where everything is. Images whose inputs have not changed are not built again, under
+ * whatever tag they were built before.
+ */
+export async function buildImages(options: BuildImagesOptions): Promise<ImageSet> {
+  const { say, only = imageNames } = options;
+  const commands: CommandOptions = { ...(options.signal === undefined ? {} : { signal: options.signal }), ...(options.onLine === undefined ? {} : { onLine: options.onLine }) };
+  const quiet: CommandOptions = options.signal === undefined ? {} : { signal: options.signal };
+  const engine = await findEngine(options.engine, quiet);
+  const bases = await basesFor(engine, options, quiet);
+  // Of all images, also when only some are wanted: they belong to one set.
+  const inputs = await inputsOf(imageNames, bases.identity, quiet);
+  const tag = options.tag ?? tagOf(inputs);
+  say(`${engine.name}, ${bases.local ? 'bases made here' : 'bases from a registry'}, tag ${tag}`);
+  tagFolder(tag);
+  const images: (ImageRecord & { made: boolean })[] = [];
+  for (const name of only) {
+    const input = inputs.get(name);
+    if (input === undefined) throw new OperationalError('INPUTS_UNKNOWN', `nothing is known of ${name}`, 'not-done');
+    const kept = options.noCache === true ? undefined : readRecord(tag, name);
+    if (kept?.inputs === input.digest && (await engine.idOf(kept.image, quiet)) === kept.digest) {
+      images.push({ ...kept, made: false });
+      say(`  = ${kept.image}`);
+      continue;
+    }
+    images.push({ ...(await make({ name, tag, input, engine, bases, options, commands, quiet })), made: true });
+  }
+  touchTag(tag);
+  await forgetOldTags(engine, tag, quiet);
+  return { tag, engine: engine.name, images };
+}
+
+async function basesFor(engine: Engine, options: BuildImagesOptions, quiet: CommandOptions): Promise<Bases> {
+  const fromRegistry = registryBases();
+  if (process.env['SETTLEMENT_IMAGE_BASES'] !== 'local' && (await engine.reaches(fromRegistry.runtime, quiet))) return fromRegistry;
+  return localBases(engine, options.nowMs, options.say, quiet);
+}
+
+interface Making {
+  readonly name: ImageName;
+  readonly tag: string;
+  readonly input: Inputs;
+  readonly engine: Engine;
+  readonly bases: Bases;
+  readonly options: BuildImagesOptions;
+  readonly commands: CommandOptions;
+  readonly quiet: CommandOptions;
+}
+
+async function make(making: Making): Promise<ImageRecord> {
+  const { name, tag, input, engine, options, quiet } = making;
+  const startedMs = performance.now();
+  const image = referenceOf(name, tag);
+  // Under the digest of its inputs an image outlives the tag: a set with one changed service builds one service.
+  const byInputs = referenceOf(name, `inputs-${input.digest.slice(0, 24)}`);
+  const known = options.noCache === true ? undefined : await engine.idOf(byInputs, quiet);
+  if (known === undefined) {
+    options.say(`  + ${image} …`);
+    const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
+    try {
+      await engine.build(await requestOf(making, byInputs, folder), making.commands);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+  await engine.tag(byInputs, image, quiet);
+  const digest = await engine.idOf(image, quiet);
+  if (digest === undefined) throw new OperationalError('IMAGE_LOST', `${engine.name} built ${image} and does not know it`, 'unknown');
+  const tar = join(tagFolder(tag), `settlement-${name}.tar`);
+  await engine.save(image, tar, quiet);
+  const sbom = join(tagFolder(tag), `settlement-${name}.cdx.json`);
+  await writeBill({ name, tar, sbom, epochSeconds: commitOf(input.files).epochSeconds });
+  const record: ImageRecord = { image, digest, tar, bytes: statSync(tar).size, inputs: input.digest, sbom };
+  writeRecord(tag, name, record);
+  options.say(`  ${known === undefined ? '✓' : '~'} ${image} (${(record.bytes / 1e6).toFixed(0)} MB, ${((performance.now() - startedMs) / 1000).toFixed(1)} s)`);
+  return record;
+}
+
+async function requestOf({ name, input, bases, options }: Making, reference: string, folder: string): Promise<BuildRequest> {
+  const { epochSeconds, revision } = commitOf(input.files);
+  const created = new Date(epochSeconds * 1000).toISOString();
+  const common = { tag: reference, epochSeconds, ...(options.noCache === true ? { noCache: true } : {}) };
+  const images = join(repositoryRoot, 'deploy/images');
+  if (isProgramImage(name)) {
+    return {
+      ...common,
+      dockerfile: join(images, 'Dockerfile'),
+      ignoreFile: join(images, 'Dockerfile.dockerignore'),
+      context: repositoryRoot,
+      secrets: buildSecrets(),
+      args: { BUILDER: bases.builder, RUNTIME: bases.runtime, SERVICE: name, SOURCE_DATE_EPOCH: String(epochSeconds), REVISION: revision, CREATED: created },
+    };
+  }
+  return {
+    ...common,
+    dockerfile: join(images, name, 'Dockerfile'),
+    context: join(images, name),
+    args: { BASE: bases.debian, REVISION: revision, CREATED: created },
+    ...(bases.local ? { volumes: aptVolumes(folder) } : {}),
+    ...(name === 'kafka' ? { contexts: { jars: await locateKafkaJars() } } : {}),
+  };
+}
+
+async function forgetOldTags(engine: Engine, current: string, quiet: CommandOptions): Promise<void> {
+  for (const tag of staleTags(TAGS_KEPT)) {
+    if (tag === current) continue;
+    await engine.remove(recordsOf(tag).map(({ image }) => image), quiet);
+    removeTag(tag);
+  }
+}
