@@ -77,7 +77,7 @@ are told at once. Rendered by templates/checks.yaml, which yields no manifest.
   {{- end -}}
   {{- $own := include "settlement.environment" (merge $context (dict "component" $service)) | fromYaml -}}
   {{- range $name, $_ := $settings.env -}}
-    {{- if or (hasKey $own $name) (has $name (list "INSTANCE_ID" "DATABASE_URL" "NODE_OPTIONS")) }}{{ $problems = append $problems (printf "services.%s.env.%s is set by the chart" $service $name) }}{{ end -}}
+    {{- if or (hasKey $own $name) (has $name (list "INSTANCE_ID" "DATABASE_URL" "PARTITION_MAP" "NODE_OPTIONS" "ALLOW_PLAINTEXT")) }}{{ $problems = append $problems (printf "services.%s.env.%s is set by the chart" $service $name) }}{{ end -}}
     {{- if or (has $name $definition.secretKeys) (has $name $definition.optionalSecretKeys) }}{{ $problems = append $problems (printf "services.%s.env.%s is a secret: it belongs into the Secret %s-%s" $service $name $.Release.Name $service) }}{{ end -}}
   {{- end -}}
   {{- if eq $.Values.secrets.mode "plain" -}}

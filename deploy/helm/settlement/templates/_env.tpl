@@ -19,11 +19,12 @@ SHUTDOWN_DELAY_MS: "0"
 {{ index $variables 1 }}: {{ index $.definition.ports $port | toString | quote }}
 {{- end }}
 {{- range $peer := .definition.calls }}
-{{ (index $topology $peer).address }}: {{ include "settlement.name" (dict "root" $root "service" $peer) }}:{{ (index $topology $peer).ports.grpc }}
+{{ (index $topology $peer).address }}: {{ include "settlement.name" (dict "root" $root "service" $peer) }}-grpc:{{ (index $topology $peer).ports.grpc }}
 {{- end }}
 FEED: kafka
 KAFKA_BROKERS: {{ include "settlement.kafkaBootstrap" $root | quote }}
 KAFKA_REPLICATION_FACTOR: {{ $root.Values.kafka.replicationFactor | toString | quote }}
+KAFKA_MIN_INSYNC_REPLICAS: {{ $root.Values.kafka.minInsyncReplicas | toString | quote }}
 {{- if $root.Values.kafka.tls }}
 KAFKA_TLS_CA_FILE: /etc/settlement/kafka/ca/ca.crt
 KAFKA_TLS_CERT_FILE: /etc/settlement/kafka/user/{{ include "settlement.kafkaUserFile" $root }}.crt
@@ -34,6 +35,8 @@ TLS_CERT_FILE: /etc/settlement/tls/tls.crt
 TLS_KEY_FILE: /etc/settlement/tls/tls.key
 TLS_CA_FILE: /etc/settlement/tls/ca.crt
 TLS_TRUST_DOMAIN: {{ $root.Values.tls.trustDomain | quote }}
+{{- else }}
+ALLOW_PLAINTEXT: "true"
 {{- end }}
 {{- if and .definition.chain $root.Values.chains }}
 CHAINS: {{ toJson $root.Values.chains | quote }}
