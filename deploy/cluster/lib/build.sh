@@ -11,7 +11,7 @@ KUBECTL_LAYER_SHA256=ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a24
 
 # Two compilers at a time and behind all other work: a build of an hour is run
 # beside tests, on machines of two cores.
-export GOTOOLCHAIN=local CGO_ENABLED=0
+export GOTOOLCHAIN=local CGO_ENABLED=0 GOOS=linux
 GO_FLAGS=(-mod=readonly -buildvcs=false -trimpath -p 2)
 
 build() { # build [--default | --full]

@@ -79,6 +79,7 @@ down() { # down NAME | --all
     wan_down
     remove_cgroups
     rm -rf "$STATE"
+    rmdir "$(dirname "$STATE")" 2>/dev/null || true # when nothing else of ours is in it
   fi
 }
 

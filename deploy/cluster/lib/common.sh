@@ -67,8 +67,11 @@ wait_for() {
 k() { # k CLUSTER ARGUMENTS...: kubectl on that cluster
   local name=$1
   shift
-  "$BIN/kubectl" --kubeconfig "$(cluster_dir "$name")/kubeconfig" "$@"
+  "$BIN/kubectl" --kubeconfig "$(kubeconfig_of "$name")" "$@"
 }
+
+# A cluster is named, or it is somebody else's and a path to its kubeconfig.
+kubeconfig_of() { case $1 in */*) say "$1" ;; *) say "$(cluster_dir "$1")/kubeconfig" ;; esac; }
 
 # fingerprint FILE...: one digest over what the files hold, in the order given.
 fingerprint() { cat -- "$@" | sha256sum | cut -d' ' -f1; }

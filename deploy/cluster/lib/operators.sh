@@ -24,15 +24,19 @@ operator() { # operator build|install|list ...
       for name in "$@"; do operator_build "$name"; done
       ;;
     install)
-      local cluster=${1:-} began
-      need_cluster "$cluster"
+      local cluster=${1:-}
+      case $cluster in
+        */*) [ -f "$cluster" ] || die "no kubeconfig at $cluster" ;;
+        *) need_cluster "$cluster" ;;
+      esac
       shift
-      [ $# -gt 0 ] || die "operator install CLUSTER NAME... (there are: $(operators | xargs))"
+      [ $# -gt 0 ] || die "operator install CLUSTER|KUBECONFIG NAME... (there are: $(operators | xargs))"
       for name in "$@"; do need_operator "$name"; done
       for name in "$@"; do operator_install "$cluster" "$name"; done
       ;;
+    images) for name in "$@"; do need_operator "$name"; operator_images "$name"; done ;;
     list) operators ;;
-    *) die "operator build NAME..., operator install CLUSTER NAME..., or operator list" ;;
+    *) die "operator build NAME..., operator images NAME..., operator install CLUSTER NAME..., or operator list" ;;
   esac
 }
 
@@ -54,12 +58,19 @@ operator_build() ( # operator_build NAME
   note "$NAME $VERSION ready in $OUT after $((SECONDS - began)) s"
 )
 
+operator_images() ( # operator_images NAME: the archives, a line each
+  operator_enter "$1"
+  operator_is_built || die "$NAME is not built; '$0 operator build $NAME' builds it"
+  find "$OUT/images" -name '*.tar' | sort
+)
+
 operator_install() ( # operator_install CLUSTER NAME
   operator_enter "$2"
   operator_is_built || die "$NAME is not built; '$0 operator build $NAME' builds it"
   began=$SECONDS
-  mapfile -t images < <(find "$OUT/images" -name '*.tar' | sort)
-  [ ${#images[@]} -eq 0 ] || load "$1" "${images[@]}"
+  mapfile -t images < <(operator_images "$2")
+  # Into a cluster that is not of this tool's making its owner has loaded them.
+  case $1 in */*) ;; *) [ ${#images[@]} -eq 0 ] || load "$1" "${images[@]}" ;; esac
   operator_apply "$1"
   note "$1: $NAME $VERSION answers after $((SECONDS - began)) s"
 )

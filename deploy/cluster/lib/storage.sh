@@ -10,7 +10,14 @@ VOLUME_SIZE=20Gi # what a claim may ask for; nothing measures it
 volume_path() { say "/var/lib/settlement/$1-$2"; } # volume_path USE NUMBER, on the node
 
 storage() { # storage NAME: the class and every node's volumes, as manifests
-  local name=$1 n i use count user
+  local n nodes=()
+  for n in $(seq "$(cluster_nodes "$1")"); do nodes+=("$1-$n"); done
+  volumes "${nodes[@]}"
+}
+
+volumes() { # volumes NODE...: the same for nodes of any cluster; --folders: what each of them has to have
+  local node i use count user
+  if [ "${1:-}" = --folders ]; then volume_folders; return; fi
   cat <<'YAML'
 ---
 apiVersion: storage.k8s.io/v1
@@ -20,10 +27,10 @@ provisioner: kubernetes.io/no-provisioner
 # Only once its pod is scheduled: else the claim would choose the pod's node.
 volumeBindingMode: WaitForFirstConsumer
 YAML
-  for n in $(seq "$(cluster_nodes "$name")"); do
+  for node in "$@"; do
     for use in "${VOLUMES[@]}"; do
       read -r use count user <<<"$use"
-      for i in $(seq "$count"); do volume "$name-$n" "$use" "$i"; done
+      for i in $(seq "$count"); do volume "$node" "$use" "$i"; done
     done
   done
 }

@@ -25,7 +25,7 @@ operator_manifests() {
 
 operator_apply() {
   apply "$1" "$OUT/manifests/crds.yaml"
-  "$BIN/helm" --kubeconfig "$(cluster_dir "$1")/kubeconfig" upgrade --install cert-manager "$OUT/manifests/chart" \
+  "$BIN/helm" --kubeconfig "$(kubeconfig_of "$1")" upgrade --install cert-manager "$OUT/manifests/chart" \
     --namespace cert-manager --create-namespace -f "$FOLDER/values.yaml" >/dev/null
   rolled_out "$1" cert-manager cert-manager cert-manager-webhook cert-manager-cainjector
   wait_for 60 "cert-manager's webhook" accepts "$1" '{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: probe, namespace: default}, spec: {selfSigned: {}}}'
