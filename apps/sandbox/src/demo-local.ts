@@ -39,7 +39,7 @@ export async function runDemo(options: DemoOptions, folder: string, clock: Clock
   }
 }
 
-function localTarget(system: System, feed: 'postgres' | 'kafka', unexpected: readonly string[], clock: Clock, view: LiveView): DemoTarget {
+export function localTarget(system: System, feed: 'postgres' | 'kafka', unexpected: readonly string[], clock: Clock, view: LiveView): DemoTarget {
   return {
     api: new Endpoints([system.apiUrl]),
     adminToken: system.adminToken,

@@ -1,15 +1,6 @@
-import { spawn } from 'node:child_process';
-import { dirname } from 'node:path';
-import { platformTool } from '@settlement/cluster/platform-tools';
-import { OperationalError } from '@settlement/kernel/errors';
-
-export interface CommandOptions {
-  /** Given on standard input. */
-  readonly input?: string;
-  readonly timeoutMs?: number;
-  /** Each line of both outputs as it comes, for what takes long. */
-  readonly onLine?: (line: string) => void;
-}
+import { Helm } from '@settlement/cluster/helm';
+import { Kubectl, type CallOptions } from '@settlement/cluster/kubectl';
+import type { LocalCluster } from '@settlement/cluster/local-cluster';
 
 export interface ClusterNode {
   readonly name: string;
@@ -18,39 +9,28 @@ export interface ClusterNode {
   readonly ready: boolean;
 }
 
-/** What a cluster's tool can do to the machines that its nodes are. */
-export interface NodeControl {
-  /** Runs a program of the node itself, beside its pods. */
-  onNode(node: string, command: readonly string[]): Promise<string>;
-  /** Power off, with no warning, and on again. */
-  killNode(node: string): Promise<void>;
-  startNode(node: string): Promise<void>;
-}
-
-/** One cluster, through kubectl, helm and the tool that made it. */
-export interface Cluster extends NodeControl {
-  readonly kubeconfig: string;
-  /** Standard output. Throws `OperationalError` COMMAND_FAILED with what the program said. */
-  kubectl(args: readonly string[], options?: CommandOptions): Promise<string>;
-  helm(args: readonly string[], options?: CommandOptions): Promise<string>;
+/** One local cluster, through kubectl, helm and the tool that made it. */
+export interface Cluster extends Pick<LocalCluster, 'kubeconfig' | 'onNode' | 'killNode' | 'startNode'> {
+  /** Standard output. Throws `OperationalError` as `runProgram` does. */
+  kubectl(args: readonly string[], options?: CallOptions): Promise<string>;
+  helm(args: readonly string[], options?: CallOptions): Promise<string>;
   /** Parsed JSON of `kubectl get`; the caller knows what it asked for. */
   get<T>(args: readonly string[]): Promise<T>;
   /** In the order of their names, those that run workloads. */
   nodes(): Promise<readonly ClusterNode[]>;
 }
 
-const COMMAND_TIMEOUT_MS = 120_000;
-
-export async function clusterAccess(kubeconfig: string, control: NodeControl): Promise<Cluster> {
-  const programs = { kubectl: await platformTool('kubectl'), helm: await platformTool('helm') };
-  const environment = { ...process.env, KUBECONFIG: kubeconfig, PATH: `${dirname(programs.kubectl)}:${process.env['PATH'] ?? ''}` };
-  const kubectl = (args: readonly string[], options?: CommandOptions): Promise<string> => runProgram(programs.kubectl, args, environment, options);
-  const get = async <T>(args: readonly string[]): Promise<T> => JSON.parse(await kubectl(['get', ...args, '-o', 'json'])) as T;
+export async function clusterAccess(local: LocalCluster): Promise<Cluster> {
+  const kubectl = await Kubectl.on(local.kubeconfig);
+  const helm = await Helm.on(local.kubeconfig);
+  const get = <T>(args: readonly string[]): Promise<T> => kubectl.get(args, (json) => json as T);
   return {
-    ...control,
-    kubeconfig,
-    kubectl,
-    helm: (args, options) => runProgram(programs.helm, args, environment, options),
+    kubeconfig: local.kubeconfig,
+    onNode: (node, command) => local.onNode(node, command),
+    killNode: (node) => local.killNode(node),
+    startNode: (node) => local.startNode(node),
+    kubectl: (args, options) => kubectl.run(args, options),
+    helm: (args, options) => helm.run(args, options),
     get,
     async nodes() {
       const { items } = await get<NodeList>(['nodes']);
@@ -73,40 +53,4 @@ interface NodeList {
     readonly spec: { readonly taints?: readonly { readonly key: string }[] };
     readonly status: { readonly addresses: readonly { readonly type: string; readonly address: string }[]; readonly conditions: readonly { readonly type: string; readonly status: string }[] };
   }[];
-}
-
-/** Runs a program to its end. Throws `OperationalError` COMMAND_FAILED with what it said, also when it took too long. */
-export function runProgram(program: string, args: readonly string[], environment: NodeJS.ProcessEnv, options: CommandOptions = {}): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env: environment, stdio: ['pipe', 'pipe', 'pipe'], timeout: options.timeoutMs ?? COMMAND_TIMEOUT_MS, killSignal: 'SIGTERM' });
-    let stdout = '';
-    let stderr = '';
-    const lines = lineSplitter(options.onLine);
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-      lines(text);
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text;
-      lines(text);
-    });
-    // A program that ends without reading its input closes the pipe; its exit code tells.
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(options.input ?? '');
-    child.once('error', (cause) => reject(new OperationalError('COMMAND_FAILED', `${program} does not start: ${cause.message}`, 'not-done', { cause })));
-    child.once('close', (code, signal) => {
-      if (code === 0) resolve(stdout);
-      else reject(new OperationalError('COMMAND_FAILED', `${[program.split('/').at(-1), ...args].join(' ').slice(0, 300)}: ${signal ?? `exit code ${code ?? '?'}`}\n${(stderr || stdout).slice(-4_000)}`.trim(), 'unknown'));
-    });
-  });
-}
-
-function lineSplitter(onLine: ((line: string) => void) | undefined): (text: string) => void {
-  if (onLine === undefined) return () => undefined;
-  let rest = '';
-  return (text) => {
-    const lines = (rest + text).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) if (line.trim() !== '') onLine(line);
-  };
 }

@@ -11,9 +11,9 @@ import { ledgerFromLog } from '../ledger-from-log';
 import { tokenBalances, type LedgerView } from '../money-check';
 import type { ServiceName } from '../service-process';
 import type { Cluster } from './cluster-access';
-import { sandboxGovernance } from '../sandbox-keys';
-import { deploymentSecrets } from './deployment-secrets';
-import { namespaces, nodePorts } from './installation';
+import { governance } from '../sandbox-keys';
+import { deploymentSecrets, type DeploymentSecrets } from './deployment-secrets';
+import { chainPace, namespaces, nodePorts } from './installation';
 import { killService, metricsOf, servicePods } from './pod-control';
 import { isReady } from './unready';
 
@@ -28,10 +28,8 @@ export async function clusterTarget(cluster: Cluster): Promise<DemoTarget & { re
   const nodes = await cluster.nodes();
   const [first] = nodes;
   if (first === undefined) throw new OperationalError('NO_NODES', 'the cluster has no nodes', 'not-done');
-  const deployment = await deployLocal(`http://${first.address}:${nodePorts.rpc}`, { ...sandboxGovernance, relayers: [] });
-  const password = secrets.databasePasswords['feed-reader'] ?? '';
-  const databaseUrl = (service: ServiceName): string => `postgres://feed_reader:${password}@${first.address}:${nodePorts.postgres}/${service.replaceAll('-', '_')}`;
-  const finalityDepth = 2;
+  const deployment = await deployLocal(`http://${first.address}:${nodePorts.rpc}`, { ...governance, relayers: [] });
+  const databaseUrl = (service: ServiceName): string => hostDatabaseUrl(first.address, service, secrets);
   return {
     api: new Endpoints(nodes.map(({ address }) => `http://${address}:${nodePorts.gateway}`)),
     adminToken: secrets.adminToken,
@@ -51,9 +49,19 @@ export async function clusterTarget(cluster: Cluster): Promise<DemoTarget & { re
         pollMs: 200,
         connectionsMax: 1,
       }),
-    ledger: () => ledger(cluster, deployment, databaseUrl('batch-settlement'), finalityDepth),
+    ledger: () => ledger(cluster, deployment, databaseUrl('batch-settlement'), chainPace.finalityDepth),
     killAndRestart: (service) => killService(cluster, service),
   };
+}
+
+/**
+ * A service's database from this machine, as its owner and read-only: events are verified and counted, nothing is written. TLS
+ * without a check of the name, since the certificate names the Service and not the node.
+ */
+function hostDatabaseUrl(address: string, service: ServiceName, secrets: DeploymentSecrets): string {
+  const role = service.replaceAll('-', '_');
+  const readOnly = encodeURIComponent('-c default_transaction_read_only=on');
+  return `postgres://${role}:${secrets.databasePasswords[service] ?? ''}@${address}:${nodePorts.postgres}/${role}?sslmode=no-verify&options=${readOnly}`;
 }
 
 /** The fold of the ledger's own events beside the chain, once a reconciliation has looked at a block that is final now. */

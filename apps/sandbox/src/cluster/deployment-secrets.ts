@@ -14,7 +14,7 @@ const schema = z.strictObject({
 /** Secrets of one local cluster, drawn at its first deployment: worth nothing anywhere else. */
 export type DeploymentSecrets = z.output<typeof schema>;
 
-export const databaseRoles = ['gateway', 'relayer', 'paymaster', 'batch-settlement', 'compliance-screening', 'feed-reader'] as const;
+export const databaseRoles = ['gateway', 'relayer', 'paymaster', 'batch-settlement', 'compliance-screening'] as const;
 
 /** Beside the cluster's kubeconfig, so that they go when the cluster goes. */
 export function deploymentFolder(kubeconfig: string): string {

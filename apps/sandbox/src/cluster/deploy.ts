@@ -1,0 +1,171 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { repositoryRoot } from '@settlement/config/repository-root';
+import { systemClock } from '@settlement/config/system-ports';
+import type { LocalCluster } from '@settlement/cluster/local-cluster';
+import { OperationalError } from '@settlement/kernel/errors';
+import { stringify } from 'yaml';
+import type { DeployedContracts } from '../sandbox-chain';
+import { clusterAccess, type Cluster } from './cluster-access';
+import { deployValues } from './deploy-values';
+import { deploymentFolder, deploymentSecrets } from './deployment-secrets';
+import { imagesOnNodes } from './images-on-nodes';
+import { namespaces, nodePorts, releases } from './installation';
+import { describeUnready, isReady, podsOf } from './unready';
+
+export interface DeployOptions {
+  /** Of images that are on the nodes. */
+  readonly tag: string;
+  /** Of Postgres' and Kafka's, where they stay what they are. */
+  readonly dataTag?: string;
+  /** For the chart's Helm operation; with less, a slow machine is taken for a broken one. */
+  readonly timeoutMs?: number;
+  /** Further `--set` arguments, last and so strongest. */
+  readonly set?: readonly string[];
+  /** What an upgrade that fails leaves: itself, to be looked at, or the release before it. */
+  readonly rollBack?: boolean;
+  readonly say: (text: string) => void;
+}
+
+const chart = join(repositoryRoot, 'deploy/helm/settlement');
+const chainChart = join(repositoryRoot, 'deploy/helm/local-chain');
+const DEPLOY_TIMEOUT_MS = 600_000;
+const CHAIN_TIMEOUT_MS = 180_000;
+const PROGRESS_MS = 5_000;
+
+/** Chain, then the five services with what they stand on. Throws `OperationalError` with the reasons of pods that are not ready. */
+export async function deploy(cluster: Cluster, options: DeployOptions): Promise<void> {
+  await namespacesExist(cluster);
+  options.say('installing the chain (anvil, USDC, the contracts)');
+  await helmUpgrade(cluster, options, releases.chain, namespaces.chain, ['--set-string', `image.tag=${options.dataTag ?? options.tag}`], chainChart, CHAIN_TIMEOUT_MS);
+  const contracts = await deployedContracts(cluster);
+  options.say(`the chain is up: chain ${contracts.chainId}, vault ${contracts.vault}`);
+  await upgradeSettlement(cluster, contracts, options);
+}
+
+/** `helm upgrade --install` of the services alone, with the secrets of the first deployment. */
+export async function upgradeSettlement(cluster: Cluster, contracts: DeployedContracts, options: DeployOptions): Promise<void> {
+  const folder = deploymentFolder(cluster.kubeconfig);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const values = join(folder, 'values.yaml');
+  writeFileSync(values, stringify(deployValues({ services: options.tag, data: options.dataTag ?? options.tag }, contracts, deploymentSecrets(cluster.kubeconfig))), { mode: 0o600 });
+  const args = ['-f', join(chart, 'environments/local.yaml'), '-f', values, ...(options.set ?? []).flatMap((setting) => ['--set-json', setting])];
+  await helmUpgrade(cluster, options, releases.settlement, namespaces.settlement, args, chart, options.timeoutMs ?? DEPLOY_TIMEOUT_MS);
+}
+
+/** Namespaces come before the charts, since Helm keeps its records inside, and with the strictest Pod Security there is. */
+async function namespacesExist(cluster: Cluster): Promise<void> {
+  for (const name of Object.values(namespaces)) {
+    const labels = Object.fromEntries(['enforce', 'audit', 'warn'].map((mode) => [`pod-security.kubernetes.io/${mode}`, 'restricted']));
+    await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } }) });
+  }
+}
+
+async function helmUpgrade(cluster: Cluster, options: DeployOptions, release: string, namespace: string, args: readonly string[], from: string, timeoutMs: number): Promise<void> {
+  const startedAtMs = systemClock.monotonicMs();
+  let last = '';
+  const watch = setInterval(() => {
+    void waitingFor(cluster, namespace).then(
+      (text) => {
+        if (text !== last && text !== '') options.say(`  ${Math.round((systemClock.monotonicMs() - startedAtMs) / 1_000)} s: waiting for ${text}`);
+        last = text;
+      },
+      // The API server may be busy with exactly this; the next look tells.
+      () => undefined,
+    );
+  }, PROGRESS_MS);
+  try {
+    await cluster.helm(
+      ['upgrade', '--install', release, from, '-n', namespace, '--wait', '--timeout', `${Math.round(timeoutMs / 1_000)}s`, ...(options.rollBack === true ? ['--rollback-on-failure'] : []), ...args],
+      { timeoutMs: timeoutMs * 2 + 60_000 },
+    );
+    options.say(`${release} is installed after ${((systemClock.monotonicMs() - startedAtMs) / 1_000).toFixed(1)} s`);
+  } catch (error) {
+    const reasons = options.rollBack === true ? '' : `\n${await describeUnready(cluster, namespace)}`;
+    throw new OperationalError('DEPLOY_FAILED', `${error instanceof Error ? error.message : String(error)}${reasons}`, 'unknown', { cause: error });
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+/** Pods that are not ready yet, in a few words. */
+async function waitingFor(cluster: Cluster, namespace: string): Promise<string> {
+  const pods = await podsOf(cluster, namespace);
+  return pods
+    .filter((pod) => pod.status.phase !== 'Succeeded' && !isReady(pod))
+    .map((pod) => `${pod.metadata.name} (${pod.status.containerStatuses?.find(({ ready }) => !ready)?.state.waiting?.reason ?? pod.status.phase})`)
+    .join(', ');
+}
+
+/** What the chain's pod says that it has deployed, by the first node's port. */
+export async function deployedContracts(cluster: Cluster): Promise<DeployedContracts> {
+  const [first] = await cluster.nodes();
+  if (first === undefined) throw new OperationalError('NO_NODES', 'the cluster has no nodes', 'not-done');
+  const url = `http://${first.address}:${nodePorts.deployment}/deployment.json`;
+  const deadline = systemClock.monotonicMs() + 60_000;
+  for (;;) {
+    try {
+      const response = await fetch(url, { signal: AbortSignal.timeout(5_000) });
+      if (response.ok) return (await response.json()) as DeployedContracts;
+    } catch (error) {
+      if (systemClock.monotonicMs() > deadline) throw new OperationalError('CHAIN_UNREACHABLE', `${url} does not answer`, 'not-done', { cause: error });
+    }
+    await systemClock.sleep(500);
+  }
+}
+
+export const deployHelp = `npm run cluster -- deploy [options]
+
+Installs the five services with Postgres, Kafka and a chain of their own on the local cluster, or upgrades them.
+
+  --tag T           images that are built already (default: those of this clone's sources, built when absent)
+  --timeout S       seconds until it counts as failed (default 600)
+  --help            this text
+`;
+
+/** `npm run cluster -- deploy`. Answers the exit code. */
+export async function deployTo(local: LocalCluster, argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({ args: [...argv], options: { tag: { type: 'string' }, timeout: { type: 'string', default: '600' }, help: { type: 'boolean', short: 'h', default: false } } });
+  if (values.help) {
+    process.stdout.write(deployHelp);
+    return 0;
+  }
+  const timeoutMs = Number(values.timeout) * 1_000;
+  if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 10_000) {
+    process.stderr.write(`--timeout: expected seconds, at least 10\n\n${deployHelp}`);
+    return 2;
+  }
+  const say = (text: string): void => void process.stderr.write(`· ${text}\n`);
+  const cluster = await clusterAccess(local);
+  const tag = await imagesOnNodes(local, values.tag, say);
+  await operatorsThere(local, cluster, say);
+  await deploy(cluster, { tag, timeoutMs, say });
+  const [first] = await cluster.nodes();
+  const host = first?.address ?? '';
+  process.stdout.write(
+    [
+      '',
+      `  API          http://${host}:${nodePorts.gateway}/v1, documented at /docs`,
+      `  paymaster    http://${host}:${nodePorts.paymaster}`,
+      `  bundler      http://${host}:${nodePorts.bundler}`,
+      `  chain        http://${host}:${nodePorts.rpc}`,
+      `  admin token  in ${join(deploymentFolder(cluster.kubeconfig), 'secrets.json')}`,
+      '',
+      '  next: npm run cluster -- demo',
+      '',
+    ].join('\n'),
+  );
+  return 0;
+}
+
+/** Their custom resources are in the chart, so they come first. */
+async function operatorsThere(local: LocalCluster, cluster: Cluster, say: (text: string) => void): Promise<void> {
+  const definitions = await cluster.kubectl(['get', 'customresourcedefinitions', '-o', 'name']);
+  const needed = { 'clusters.postgresql.cnpg.io': 'cloudnative-pg', 'certificates.cert-manager.io': 'cert-manager' } as const;
+  const missing = Object.entries(needed).filter(([definition]) => !definitions.includes(`/${definition}`)).map(([, operator]) => operator);
+  if (missing.length === 0) return;
+  say(`installing ${missing.join(', ')}`);
+  await local.prepare(missing);
+  await local.installOperators(missing);
+}
