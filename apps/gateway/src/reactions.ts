@@ -1,4 +1,5 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
+import type { PartitionOwners } from '@settlement/event-store/ownership';
 import type { EventStore } from '@settlement/event-store/port';
 import { runProjection, type RunningProjection } from '@settlement/event-store/projection';
 import { projectFeed, reactToFeed, type FeedConsumerOptions, type FeedProjection, type RunningFeedConsumer } from '@settlement/feed/feed-consumer';
@@ -18,6 +19,7 @@ export interface ReactionsOptions extends SubmissionReactionOptions {
   readonly store: EventStore;
   readonly ownLog: EventFeed;
   readonly feed: EventFeed;
+  readonly owners: PartitionOwners;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Registry;
@@ -36,10 +38,11 @@ export class Reactions implements OnApplicationBootstrap, BeforeApplicationShutd
   constructor(private readonly options: ReactionsOptions) {}
 
   async onApplicationBootstrap(): Promise<void> {
-    const { store, ownLog, feed, clock, logger, metrics, log } = this.options;
+    const { store, ownLog, feed, owners, clock, logger, metrics, log } = this.options;
     this.view = await runProjection({
       store,
       clock,
+      owners,
       projection: paymentViewProjection,
       onError: (partition, error, retryInMs) => {
         logger.warn({ err: error, partition, retryInMs }, 'the list of payments is behind and is tried again');

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import type { OperationalError } from '@settlement/kernel/errors';
-import { connectionConfig, isUnreplicatedNotice } from './connection';
+import { connectionConfig, endWithin, isUnreplicatedNotice } from './connection';
 import { AppendOutcomeUnknown, commitLost, exhausted, notDone, sqlState } from './errors';
 import { hypothesise, isDisproved, lockAndResolve, sendHypothesis, sendWrites, type Hypothesis, type WriterIdentity } from './log-writer';
 import type { Append, AppendResult } from './port';
@@ -422,17 +422,4 @@ class Lane {
     this.client = undefined;
     if (client !== undefined) await endWithin(client, writer.clock);
   }
-}
-
-/** Ends a client; one whose commit hangs would wait for it for ever, so its socket is closed. */
-async function endWithin(client: pg.Client, clock: WriterIdentity['clock']): Promise<void> {
-  const abort = new AbortController();
-  const ended = client.end().then(() => true);
-  const late = clock.sleep(500, abort.signal).then(() => false);
-  if (!(await Promise.race([ended, late]))) {
-    // Not in pg's types: the socket, the only handle on a connection that answers nothing.
-    const { connection } = client as unknown as { connection: { stream: { destroy(): void } } };
-    connection.stream.destroy();
-  }
-  abort.abort();
 }

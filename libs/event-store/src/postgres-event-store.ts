@@ -85,7 +85,7 @@ class Database {
       ...connectionConfig(url, `settlement-${writer.source}-transact`, {
         lock_timeout: lockTimeout,
         // A process that stops between two statements must not hold a partition's lock for ever.
-        idle_in_transaction_session_timeout: '60000',
+        idle_in_transaction_session_timeout: '10000',
       }),
       max: limits.transactionsMax,
     });

@@ -2,6 +2,7 @@ import type { Clock } from '@settlement/kernel/time';
 import { InvariantViolated } from '@settlement/kernel/errors';
 import { advance, readWatermark } from './consumer';
 import type { RecordedEvent } from './event';
+import type { PartitionOwners } from './ownership';
 import type { EventStore, Transaction } from './port';
 import { runOwnConsumer, type RunningConsumer } from './runner';
 
@@ -24,6 +25,8 @@ export interface ProjectionOptions {
   readonly clock: Clock;
   readonly projection: Projection;
   readonly batchSizeMax?: number;
+  /** With several processes: who works on which partition. */
+  readonly owners?: PartitionOwners;
   onLag?(partition: number, lagEvents: bigint): void;
   onError?(partition: number, error: unknown, retryInMs: number): void;
 }

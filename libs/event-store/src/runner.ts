@@ -1,6 +1,7 @@
 import type { Clock } from '@settlement/kernel/time';
 import { readWatermark } from './consumer';
 import type { RecordedEvent } from './event';
+import { soleOwner, type PartitionOwners, type Tenure } from './ownership';
 import type { EventStore } from './port';
 
 export interface OwnConsumerOptions {
@@ -14,6 +15,8 @@ export interface OwnConsumerOptions {
   readonly home?: number;
   /** Longest wait without a signal, default 1,000 ms: signals may be lost. */
   readonly pollMs?: number;
+  /** With several processes: who works on which partition. Absent, this one on all of them. */
+  readonly owners?: PartitionOwners;
   /** Handles consecutive events of one partition and moves the watermark past them, with `advance` or `applyThenAdvance`. */
   handle(partition: number, events: readonly RecordedEvent[]): Promise<void>;
   /** How far behind a partition is, after each batch and each look: a gauge. */
@@ -31,6 +34,7 @@ export interface RunningConsumer {
 
 const BACK_OFF_MS_FIRST = 50;
 const BACK_OFF_MS_MAX = 5_000;
+const OWNER_LOOK_MS = 50;
 
 /** Follows the service's own partitions, each in its own loop, so that one that fails does not hold up the others. */
 export function runOwnConsumer(options: OwnConsumerOptions): RunningConsumer {
@@ -56,6 +60,8 @@ class PartitionLoop {
   private watermark = 0n;
   private knownHead = 0n;
   private wakeUp: (() => void) | undefined;
+  /** Works on this partition now; otherwise another process does, and what is known of its progress is only looked up. */
+  private owned = false;
   private waiters: { readonly position: bigint; readonly resolve: () => void }[] = [];
 
   constructor(
@@ -66,7 +72,7 @@ class PartitionLoop {
 
   advanced(head: bigint): void {
     if (head > this.knownHead) this.knownHead = head;
-    this.options.onLag?.(this.partition, this.knownHead - this.watermark);
+    if (this.owned) this.options.onLag?.(this.partition, this.knownHead - this.watermark);
     this.wake();
   }
 
@@ -77,14 +83,50 @@ class PartitionLoop {
   reached(position: bigint): Promise<void> {
     if (this.watermark >= position || this.stopping.aborted) return Promise.resolve();
     this.wake();
-    return new Promise((resolve) => this.waiters.push({ position, resolve }));
+    const reached = new Promise<void>((resolve) => this.waiters.push({ position, resolve }));
+    if (!this.owned) void this.watchOwner();
+    return reached;
+  }
+
+  /** Somebody waits here for what another process does. */
+  private async watchOwner(): Promise<void> {
+    const { store, clock } = this.options;
+    while (!this.owned && !this.stopping.aborted && this.waiters.length > 0) {
+      try {
+        const watermark = await readWatermark({ ...this.options, source: store.source, partition: this.partition });
+        // Own by now: the loop knows better.
+        if (!this.owned) this.moveTo(watermark);
+      } catch (error) {
+        this.options.onError?.(this.partition, error, OWNER_LOOK_MS);
+      }
+      await clock.sleep(OWNER_LOOK_MS, this.stopping);
+    }
   }
 
   async run(): Promise<void> {
+    const { store, consumer, owners = soleOwner } = this.options;
+    while (!this.stopping.aborted) {
+      const tenure = await owners.own(consumer, this.partition, store.partitions, this.stopping);
+      if (tenure === undefined) break;
+      const wake = (): void => this.wake();
+      tenure.ended.addEventListener('abort', wake);
+      this.owned = true;
+      await this.follow(tenure);
+      this.owned = false;
+      tenure.ended.removeEventListener('abort', wake);
+      await tenure.release();
+      // Its lag is told by whoever owns it next.
+      this.options.onLag?.(this.partition, 0n);
+      if (this.waiters.length > 0) void this.watchOwner();
+    }
+    for (const waiter of this.waiters) waiter.resolve();
+  }
+
+  private async follow(tenure: Tenure): Promise<void> {
     const { store, clock, batchSizeMax = 500, pollMs = 1_000 } = this.options;
     let failures = 0;
     let watermarkKnown = false;
-    while (!this.stopping.aborted) {
+    while (!this.stopping.aborted && !tenure.ended.aborted) {
       try {
         if (!watermarkKnown) {
           this.moveTo(await readWatermark({ ...this.options, source: store.source, partition: this.partition }));
@@ -96,7 +138,8 @@ class PartitionLoop {
         if (last === undefined) {
           this.options.onLag?.(this.partition, 0n);
           const awake = new AbortController();
-          await Promise.race([woken, clock.sleep(pollMs, awake.signal)]);
+          // The tenure may have ended before its listener was there to wake.
+          if (!tenure.ended.aborted) await Promise.race([woken, clock.sleep(pollMs, awake.signal)]);
           awake.abort();
           continue;
         }
@@ -109,10 +152,9 @@ class PartitionLoop {
         failures += 1;
         const retryInMs = Math.min(BACK_OFF_MS_MAX, BACK_OFF_MS_FIRST * 2 ** Math.min(failures - 1, 10));
         this.options.onError?.(this.partition, error, retryInMs);
-        await clock.sleep(retryInMs, this.stopping);
+        await clock.sleep(retryInMs, AbortSignal.any([this.stopping, tenure.ended]));
       }
     }
-    for (const waiter of this.waiters) waiter.resolve();
   }
 
   /** Armed before the read, so that an append between the read and the wait still wakes. */
@@ -124,7 +166,7 @@ class PartitionLoop {
 
   private moveTo(watermark: bigint): void {
     this.watermark = watermark;
-    this.options.onLag?.(this.partition, this.knownHead > watermark ? this.knownHead - watermark : 0n);
+    if (this.owned) this.options.onLag?.(this.partition, this.knownHead > watermark ? this.knownHead - watermark : 0n);
     const done = this.waiters.filter((waiter) => waiter.position <= watermark);
     this.waiters = this.waiters.filter((waiter) => waiter.position > watermark);
     for (const waiter of done) waiter.resolve();

@@ -7,8 +7,18 @@ export function topicOf(source: string): string {
   return `settlement.${source}.v1`;
 }
 
-export function kafkaClient(clientId: string, brokers: readonly string[], logger: FeedLogger): Kafka {
+/** PEM texts. The brokers' names are checked against their certificates. */
+export interface KafkaTls {
+  /** The brokers' authority; the system's when absent. */
+  readonly ca?: string;
+  /** This client's own, where brokers ask for one. */
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+export function kafkaClient(clientId: string, brokers: readonly string[], logger: FeedLogger, tls?: KafkaTls): Kafka {
   return new Kafka({
+    ...(tls !== undefined && { ssl: { ...(tls.ca !== undefined && { ca: [tls.ca] }), ...(tls.cert !== undefined && { cert: tls.cert }), ...(tls.key !== undefined && { key: tls.key }) } }),
     clientId,
     brokers: [...brokers],
     connectionTimeout: 3_000,

@@ -6,7 +6,7 @@ import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kaf
 import { BackOff } from './back-off';
 import { eventOf } from './event-envelope';
 import type { FeedLogger } from './feed-logger';
-import { attributesOf, kafkaClient, topicOf } from './kafka-client';
+import { attributesOf, kafkaClient, topicOf, type KafkaTls } from './kafka-client';
 import type { EventFeed, FeedSubscription, RunningSubscription } from './port';
 
 export interface KafkaFeedOptions {
@@ -16,6 +16,7 @@ export interface KafkaFeedOptions {
   readonly clock: Clock;
   readonly randomness: Randomness;
   readonly logger: FeedLogger;
+  readonly tls?: KafkaTls;
 }
 
 const BATCH_SIZE_MAX = 500;
@@ -50,7 +51,7 @@ class KafkaFeed implements EventFeed {
   readonly #kafka: Kafka;
 
   constructor(private readonly options: KafkaFeedOptions) {
-    this.#kafka = kafkaClient(options.service, options.brokers, options.logger);
+    this.#kafka = kafkaClient(options.service, options.brokers, options.logger, options.tls);
   }
 
   subscribe(subscription: FeedSubscription): Promise<RunningSubscription> {
@@ -170,6 +171,7 @@ class KafkaSubscription implements RunningSubscription {
       });
       consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
         this.#assigned = new Set(payload.memberAssignment[this.#topic] ?? []);
+        this.#forgetLag();
         // What other members did meanwhile is not known here: every partition asks for its watermark again.
         this.#lanes.clear();
         backOff.reset();
@@ -194,12 +196,18 @@ class KafkaSubscription implements RunningSubscription {
         else this.options.logger.debug(facts, 'the Kafka consumer ended, starting it again');
       } finally {
         this.#assigned = new Set();
+        this.#forgetLag();
         await consumer.disconnect().catch((error: unknown) => {
           this.options.logger.debug({ err: error, ...this.#facts }, 'a Kafka consumer could not leave');
         });
       }
       if (!signal.aborted) await backOff.pause(signal);
     }
+  }
+
+  /** The lag of a partition that went to another member is told by that one. */
+  #forgetLag(): void {
+    for (const partition of this.#lanes.keys()) if (!this.#assigned.has(partition)) this.subscription.onLag?.(partition, { events: 0, seconds: 0 });
   }
 
   #laneOf(partition: number): Lane {

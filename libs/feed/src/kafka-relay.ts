@@ -1,4 +1,5 @@
 import type { RecordedEvent } from '@settlement/event-store/event';
+import { soleOwner, type PartitionOwners, type Tenure } from '@settlement/event-store/ownership';
 import type { EventStore } from '@settlement/event-store/port';
 import { InvariantViolated, OperationalError } from '@settlement/kernel/errors';
 import type { Randomness } from '@settlement/kernel/ids';
@@ -8,7 +9,8 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 import { BackOff } from './back-off';
 import { envelopeOf } from './event-envelope';
 import type { FeedLogger } from './feed-logger';
-import { attributesOf, kafkaClient, topicOf } from './kafka-client';
+import { attributesOf, kafkaClient, topicOf, type KafkaTls } from './kafka-client';
+import { unrecordedProgress, type RelayProgress } from './relay-progress';
 
 export interface KafkaRelayOptions {
   /** The service's own log. */
@@ -16,6 +18,13 @@ export interface KafkaRelayOptions {
   readonly brokers: readonly string[];
   /** Of a topic that is not there yet. 1 on a single broker; 3, with 2 in sync, in a cluster. */
   readonly replicationFactor?: number;
+  /** Of a topic that is not there yet: how many replicas must have a record. One less than there are by default. */
+  readonly minInsyncReplicas?: number;
+  readonly tls?: KafkaTls;
+  /** With several processes of the service: who publishes which partition. Absent, this one all of them. */
+  readonly owners?: PartitionOwners;
+  /** Where whoever takes a partition over goes on. Needed with `owners`. */
+  readonly progress?: RelayProgress;
   /** Publish these partitions from this position on, whatever the topic holds: mends a topic that has lost records. */
   readonly republishFrom?: ReadonlyMap<number, bigint>;
   readonly clock: Clock;
@@ -38,15 +47,18 @@ const BATCH_BYTES_MAX = 700_000;
 const POLL_MS = 250;
 const BACK_OFF = { firstMs: 100, maxMs: 3_000 };
 const PROBE_TIMEOUT_MS = 30_000;
+/** How often the owner of a partition notes how far it has come. */
+const NOTE_MS = 1_000;
 
 /**
  * Publishes the service's own log: per partition in order, one request in flight, acknowledged by all in-sync replicas.
  *
  * **Where it goes on.** Nothing is stored: the last record of each topic partition says which position it carries. A new or
  * emptied topic is filled from position 1. So a crash at any point costs at most the records of one request, published twice,
- * and two relays at once only double records. Both are dropped by the consumers' watermarks, because in every case the
- * topic keeps this rule: **all positions before n appear in front of the first n**. Consumers build on it: the record of
- * position n never stands at an offset below n - 1.
+ * and two relays at once only double records: a waste, so of several processes one at a time publishes a partition, and whoever
+ * takes one over goes on after the position that the former owner noted, a second ago at most. Repeated records are dropped by
+ * the consumers' watermarks, because in every case the topic keeps this rule: **all positions before n appear in front of the
+ * first n**. Consumers build on it: the record of position n never stands at an offset below n - 1.
  *
  * **When it refuses.** If the topic's last record is not in the log, or has another hash there, the log has lost events that
  * others may have acted on. Publishing other events under the same positions would hide that; the partition stands still
@@ -91,7 +103,7 @@ class KafkaRelay implements RunningRelay {
   constructor(private readonly options: KafkaRelayOptions) {
     this.#metrics = relayMetrics(options.metrics);
     this.#topic = topicOf(options.store.source);
-    this.#kafka = kafkaClient(`${options.store.source}-relay`, options.brokers, options.logger);
+    this.#kafka = kafkaClient(`${options.store.source}-relay`, options.brokers, options.logger, options.tls);
   }
 
   start(): void {
@@ -108,8 +120,12 @@ class KafkaRelay implements RunningRelay {
     const { store } = this.options;
     const heads = await Promise.all(partitionsOf(store).map(async (partition) => ({ partition, head: await store.head(partition) })));
     this.#wakeAll();
-    while (!this.#stopped.signal.aborted && heads.some(({ partition, head }) => (this.#acknowledged.get(partition) ?? 0n) < head)) {
-      await this.options.clock.sleep(10, this.#stopped.signal);
+    const { progress = unrecordedProgress } = this.options;
+    for (const { partition, head } of heads) {
+      // What another process publishes is known from its notes alone.
+      while (!this.#stopped.signal.aborted && (this.#acknowledged.get(partition) ?? 0n) < head && (await progress.load(partition)) < head) {
+        await this.options.clock.sleep(10, this.#stopped.signal);
+      }
     }
   }
 
@@ -173,7 +189,7 @@ class KafkaRelay implements RunningRelay {
   }
 
   async #ensureTopic(admin: Admin): Promise<void> {
-    const { store, replicationFactor = 1 } = this.options;
+    const { store, replicationFactor = 1, minInsyncReplicas = Math.max(1, replicationFactor - 1) } = this.options;
     if (!(await admin.listTopics()).includes(this.#topic)) {
       await admin.createTopics({
         waitForLeaders: true,
@@ -187,7 +203,7 @@ class KafkaRelay implements RunningRelay {
               { name: 'retention.ms', value: '-1' },
               { name: 'retention.bytes', value: '-1' },
               { name: 'cleanup.policy', value: 'delete' },
-              { name: 'min.insync.replicas', value: String(Math.max(1, replicationFactor - 1)) },
+              { name: 'min.insync.replicas', value: String(minInsyncReplicas) },
               { name: 'unclean.leader.election.enable', value: 'false' },
               { name: 'max.message.bytes', value: String(8 * 1024 * 1024) },
             ],
@@ -244,43 +260,107 @@ class KafkaRelay implements RunningRelay {
   }
 
   async #lane(producer: Producer, partition: number, end: TopicEnd | undefined): Promise<void> {
-    const { store, clock, logger, republishFrom } = this.options;
+    const { store, clock, owners = soleOwner, republishFrom } = this.options;
+    const { signal } = this.#stopped;
+    const forced = republishFrom?.get(partition);
+    const lane: RelayLane = { partition, end, proved: end === undefined, position: forced === undefined ? (end?.position ?? 0n) : forced - 1n, noted: 0n, notedAtMs: clock.monotonicMs() };
+    for (let first = true; !signal.aborted; first = false) {
+      const tenure = await owners.own('kafka-relay', partition, store.partitions, signal);
+      if (tenure === undefined) return;
+      if (!first || forced === undefined) await this.#goOnAfterFormerOwner(lane, tenure, first);
+      await this.#publish(producer, lane, tenure);
+      await this.#note(lane, true);
+      await tenure.release();
+      // Its lag is told by whoever owns it next.
+      this.#metrics.lagEvents.set({ source: store.source, partition }, 0);
+    }
+  }
+
+  /**
+   * Since this process looked at the topic, others may have published for days. Their note is believed where the topic is long
+   * enough to hold it: position n never stands below offset n - 1, so a shorter topic was emptied since, and is filled anew.
+   */
+  async #goOnAfterFormerOwner(lane: RelayLane, tenure: Tenure, justLooked: boolean): Promise<void> {
+    const { progress = unrecordedProgress } = this.options;
     const { signal } = this.#stopped;
     const backOff = new BackOff({ ...this.options, ...BACK_OFF });
-    const forced = republishFrom?.get(partition);
-    let position = forced === undefined ? (end?.position ?? 0n) : forced - 1n;
-    let proved = end === undefined;
-    while (!signal.aborted) {
+    while (!signal.aborted && !tenure.ended.aborted) {
       try {
-        proved ||= await this.#proveSameLog(partition, end);
-        this.#acknowledged.set(partition, position);
-        const events = await store.readPartition(partition, position, BATCH_EVENTS_MAX);
+        const noted = await progress.load(lane.partition);
+        if (justLooked && noted <= lane.position) return;
+        const from = noted > lane.position ? noted : lane.position;
+        lane.position = (await this.#topicLength(lane.partition)) >= from ? from : 0n;
+        lane.noted = noted;
+        return;
+      } catch (error) {
+        this.#failed(error, 'it could not be found out where to go on', backOff.failures, { partition: lane.partition });
+        await backOff.pause(signal);
+      }
+    }
+  }
+
+  async #topicLength(partition: number): Promise<bigint> {
+    const admin = this.#kafka.admin();
+    await admin.connect();
+    try {
+      const offsets = await admin.fetchTopicOffsets(this.#topic);
+      return BigInt(offsets.find((it) => it.partition === partition)?.high ?? 0);
+    } finally {
+      await admin.disconnect();
+    }
+  }
+
+  async #publish(producer: Producer, lane: RelayLane, tenure: Tenure): Promise<void> {
+    const { store, clock, logger } = this.options;
+    const { partition } = lane;
+    const ended = AbortSignal.any([this.#stopped.signal, tenure.ended]);
+    const backOff = new BackOff({ ...this.options, ...BACK_OFF });
+    while (!ended.aborted) {
+      try {
+        lane.proved ||= await this.#proveSameLog(partition, lane.end);
+        this.#acknowledged.set(partition, lane.position);
+        const events = await store.readPartition(partition, lane.position, BATCH_EVENTS_MAX);
         if (events.length === 0) {
           this.#metrics.lagEvents.set({ source: store.source, partition }, 0);
-          await this.#news();
+          await this.#note(lane, false);
+          await this.#news(ended);
           continue;
         }
-        this.#metrics.lagEvents.set({ source: store.source, partition }, Number((await store.head(partition)) - position));
+        this.#metrics.lagEvents.set({ source: store.source, partition }, Number((await store.head(partition)) - lane.position));
         for (const batch of batchesBySize(events)) {
-          if (signal.aborted) break;
+          if (ended.aborted) break;
           await producer.send({ topic: this.#topic, acks: -1, timeout: 10_000, messages: batch.map(messageOf) });
           // Crash here: published, and nobody has noted it. The topic's last record says so at the next start.
-          position = batch.at(-1)?.position ?? position;
-          this.#acknowledged.set(partition, position);
+          lane.position = batch.at(-1)?.position ?? lane.position;
+          this.#acknowledged.set(partition, lane.position);
           this.#metrics.published.inc({ source: store.source }, batch.length);
         }
         backOff.reset();
+        await this.#note(lane, false);
       } catch (error) {
         if (error instanceof InvariantViolated) {
           logger.error({ err: error, source: store.source, partition }, 'the relay refuses to publish this partition');
           this.#metrics.failures.inc({ source: store.source });
-          await clock.sleep(10_000, signal);
+          await clock.sleep(10_000, ended);
           continue;
         }
         // Whether the batch arrived is not known; it is sent again, and consumers drop what they have.
-        this.#failed(error, 'events could not be published, trying again', backOff.failures, { partition, position: position.toString() });
-        await backOff.pause(signal);
+        this.#failed(error, 'events could not be published, trying again', backOff.failures, { partition, position: lane.position.toString() });
+        await backOff.pause(ended);
       }
+    }
+  }
+
+  /** A note that fails is made with the next one: it only spares the next owner some repeated records. */
+  async #note(lane: RelayLane, now: boolean): Promise<void> {
+    const { clock, progress = unrecordedProgress } = this.options;
+    if (lane.noted >= lane.position || (!now && clock.monotonicMs() - lane.notedAtMs < NOTE_MS)) return;
+    lane.notedAtMs = clock.monotonicMs();
+    try {
+      await progress.save(lane.partition, lane.position);
+      lane.noted = lane.position;
+    } catch (error) {
+      this.options.logger.debug({ err: error, partition: lane.partition }, 'how far the relay has come could not be noted');
     }
   }
 
@@ -297,15 +377,28 @@ class KafkaRelay implements RunningRelay {
   }
 
   /** Waits for an append of this process, or a while for one of another. */
-  async #news(): Promise<void> {
+  async #news(ended: AbortSignal): Promise<void> {
     const woken = new AbortController();
     const wake = (): void => {
       woken.abort();
     };
     this.#wakes.add(wake);
-    await this.options.clock.sleep(POLL_MS, AbortSignal.any([woken.signal, this.#stopped.signal]));
+    await this.options.clock.sleep(POLL_MS, AbortSignal.any([woken.signal, ended]));
     this.#wakes.delete(wake);
   }
+}
+
+/** One partition, over all times that this process owns it. */
+interface RelayLane {
+  readonly partition: number;
+  /** What the topic ended with when this process looked, at its start. */
+  readonly end: TopicEnd | undefined;
+  /** `end` is an event of this log. */
+  proved: boolean;
+  /** Acknowledged up to here, as far as this process knows. */
+  position: bigint;
+  noted: bigint;
+  notedAtMs: number;
 }
 
 interface TopicEnd {

@@ -57,6 +57,10 @@ export class HealthRegistry {
     this.draining = true;
   }
 
+  get isDraining(): boolean {
+    return this.draining;
+  }
+
   /** Started once, started for good. */
   get startState(): StartState {
     return this.start;

@@ -1,11 +1,12 @@
 import { Inject, Module, type DynamicModule, type OnApplicationShutdown } from '@nestjs/common';
 import type { ServiceConfig } from '@settlement/config/service-config';
 import { systemClock, systemRandomness } from '@settlement/config/system-ports';
+import type { PartitionOwners } from '@settlement/event-store/ownership';
 import { ulidSource } from '@settlement/kernel/ids';
 import type { EventFeed } from '@settlement/feed/port';
 import { openInfrastructure, type Infrastructure } from './infrastructure';
 import { shellProviders, type ServiceShell } from './run-service';
-import { CLOCK, CONFIG, DATABASE, EVENT_STORE, FEED, HEALTH, IDS, LOGGER, METRICS, RANDOMNESS } from './tokens';
+import { CLOCK, CONFIG, DATABASE, EVENT_STORE, FEED, HEALTH, IDS, LOGGER, METRICS, OWNERS, RANDOMNESS } from './tokens';
 
 const INFRASTRUCTURE = Symbol('INFRASTRUCTURE');
 
@@ -27,9 +28,10 @@ export class InfrastructureModule implements OnApplicationShutdown {
         { provide: INFRASTRUCTURE, useFactory: () => openInfrastructure(config, shell) },
         { provide: EVENT_STORE, inject: [INFRASTRUCTURE], useFactory: (it: Infrastructure) => it.store },
         { provide: DATABASE, inject: [INFRASTRUCTURE], useFactory: (it: Infrastructure) => it.database },
+        { provide: OWNERS, inject: [INFRASTRUCTURE], useFactory: (it: Infrastructure): PartitionOwners => it.owners },
         { provide: FEED, inject: [INFRASTRUCTURE], useFactory: (it: Infrastructure): EventFeed => it.feed },
       ],
-      exports: [CONFIG, LOGGER, CLOCK, RANDOMNESS, IDS, EVENT_STORE, DATABASE, FEED, HEALTH, METRICS],
+      exports: [CONFIG, LOGGER, CLOCK, RANDOMNESS, IDS, EVENT_STORE, DATABASE, FEED, OWNERS, HEALTH, METRICS],
     };
   }
 

@@ -1,4 +1,9 @@
+import type { PartitionOwners } from '@settlement/event-store/ownership';
+import { postgresOwners } from '@settlement/event-store/postgres-owners';
 import { LogStanding } from '@settlement/event-store/standing';
+import { readFileSync } from 'node:fs';
+import type { KafkaTls } from '@settlement/feed/kafka-client';
+import { storedProgress } from '@settlement/feed/relay-progress';
 import { openEventStore, singleDatabase, type PostgresEventStore } from '@settlement/event-store/postgres-event-store';
 import { migrateFeed } from '@settlement/feed/migrate-feed';
 import { kafkaFeed } from '@settlement/feed/kafka-feed';
@@ -18,6 +23,7 @@ export interface Infrastructure {
   readonly store: PostgresEventStore;
   readonly database: pg.Pool;
   readonly feed: EventFeed;
+  readonly owners: PartitionOwners;
   close(): Promise<void>;
 }
 
@@ -40,15 +46,18 @@ export async function openInfrastructure(config: ServiceConfig, shell: ServiceSh
   database.on('error', (error) => shell.logger.warn({ err: error }, 'idle database connection lost'));
   const standing = new LogStanding([config.DATABASE_URL, ...(config.PARTITION_MAP ?? []).map(({ url }) => url)], shell.name, config.EPOCH);
   registerStanding(shell, standing, store, systemClock);
+  const owners = postgresOwners({ url: config.DATABASE_URL, source: shell.name, clock: systemClock, log: shell.logger });
   const feed = openFeed(config, shell);
-  const relay = startRelay(config, shell, store);
+  const relay = startRelay(config, shell, store, owners);
   return {
     store,
     database,
     feed,
+    owners,
     async close() {
       await relay?.stop();
       await feed.close();
+      await owners.close();
       await store.close();
       await standing.close();
       await database.end();
@@ -81,23 +90,38 @@ function brokersOf(config: ServiceConfig): readonly string[] {
   return config.KAFKA_BROKERS;
 }
 
+/** Read once, at start: a client certificate for Kafka that is renewed takes a restart, which the chart's checksum makes. */
+function kafkaTlsOf(config: ServiceConfig): { readonly tls?: KafkaTls } {
+  const { KAFKA_TLS_CA_FILE: ca, KAFKA_TLS_CERT_FILE: cert, KAFKA_TLS_KEY_FILE: key } = config;
+  if (ca === undefined && cert === undefined && key === undefined) return {};
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new InvalidInput([{ path: cert === undefined ? 'KAFKA_TLS_CERT_FILE' : 'KAFKA_TLS_KEY_FILE', message: 'is missing (certificate and key are given together)' }]);
+  }
+  const pem = (file: string): string => readFileSync(file, 'utf8');
+  return { tls: { ...(ca !== undefined && { ca: pem(ca) }), ...(cert !== undefined && { cert: pem(cert) }), ...(key !== undefined && { key: pem(key) }) } };
+}
+
 function openFeed(config: ServiceConfig, shell: ServiceShell): EventFeed {
   const common = { clock: systemClock, randomness: systemRandomness, logger: shell.logger };
   switch (config.FEED) {
     case 'postgres':
       return postgresFeed({ ...common, databases: config.FEED_DATABASES ?? {} });
     case 'kafka':
-      return kafkaFeed({ ...common, brokers: brokersOf(config), service: shell.name });
+      return kafkaFeed({ ...common, ...kafkaTlsOf(config), brokers: brokersOf(config), service: shell.name });
   }
 }
 
 /** With Kafka each service publishes its own log. A relay that lags holds nobody up here: the log is what is acknowledged. */
-function startRelay(config: ServiceConfig, shell: ServiceShell, store: PostgresEventStore): RunningRelay | undefined {
+function startRelay(config: ServiceConfig, shell: ServiceShell, store: PostgresEventStore, owners: PartitionOwners): RunningRelay | undefined {
   if (config.FEED !== 'kafka') return undefined;
   return startKafkaRelay({
     store,
     brokers: brokersOf(config),
+    owners,
+    progress: storedProgress(store),
     replicationFactor: config.KAFKA_REPLICATION_FACTOR,
+    ...(config.KAFKA_MIN_INSYNC_REPLICAS !== undefined && { minInsyncReplicas: config.KAFKA_MIN_INSYNC_REPLICAS }),
+    ...kafkaTlsOf(config),
     clock: systemClock,
     randomness: systemRandomness,
     logger: shell.logger,

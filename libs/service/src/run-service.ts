@@ -35,6 +35,8 @@ export interface ServiceDefinition<Config extends ServiceConfig> {
   readonly createApp?: (module: Type | DynamicModule, config: Config, shell: ServiceShell) => Promise<INestApplicationContext>;
   /** After `init`, such as listening on HTTP. */
   readonly started?: (app: INestApplicationContext, config: Config, shell: ServiceShell) => Promise<void>;
+  /** Once told to stop and not ready any more, before anything is closed: such as letting callers leave their connections. */
+  readonly leaving?: (app: INestApplicationContext, config: Config, shell: ServiceShell) => Promise<void>;
 }
 
 /** What exists before Nest does. */
@@ -140,7 +142,10 @@ export async function runService<Config extends ServiceConfig>(definition: Servi
     limit.unref();
     (async () => {
       // Balancers still send what came before they noticed; it is served as ever.
-      if (app !== undefined) await systemClock.sleep(config.SHUTDOWN_DELAY_MS);
+      if (app !== undefined) {
+        await systemClock.sleep(config.SHUTDOWN_DELAY_MS);
+        await definition.leaving?.(app, config, shell);
+      }
       await app?.close();
       await tracing.shutdown();
       await ops.stop();

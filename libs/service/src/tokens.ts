@@ -10,6 +10,8 @@ export const EVENT_STORE = Symbol('EVENT_STORE');
 export const DATABASE = Symbol('DATABASE');
 /** Other services' facts (`EventFeed`). */
 export const FEED = Symbol('FEED');
+/** Who of several processes works on which partition (`PartitionOwners`). */
+export const OWNERS = Symbol('OWNERS');
 export const HEALTH = Symbol('HEALTH');
 /** prom-client registry. */
 export const METRICS = Symbol('METRICS');

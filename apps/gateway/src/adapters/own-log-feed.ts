@@ -1,3 +1,4 @@
+import type { PartitionOwners } from '@settlement/event-store/ownership';
 import type { EventStore } from '@settlement/event-store/port';
 import { runOwnConsumer, type RunningConsumer } from '@settlement/event-store/runner';
 import type { EventFeed, FeedSubscription, RunningSubscription } from '@settlement/feed/port';
@@ -7,7 +8,8 @@ import type { Logger } from '@settlement/observability/logger';
 
 /**
  * The service's own log as a feed: read from the own store and woken by its commits, so that a reaction starts within a
- * millisecond of the fact and needs neither broker nor polling. Watermark and parking are those of every other feed.
+ * millisecond of the fact and needs neither broker nor polling. With several processes each partition of a consumer is followed
+ * by one of them at a time. Watermark and parking are those of every other feed.
  */
 export class OwnLogFeed implements EventFeed {
   private readonly running = new Set<RunningConsumer>();
@@ -16,6 +18,7 @@ export class OwnLogFeed implements EventFeed {
     private readonly store: EventStore,
     private readonly clock: Clock,
     private readonly logger: Logger,
+    private readonly owners: PartitionOwners,
   ) {}
 
   subscribe(subscription: FeedSubscription): Promise<RunningSubscription> {
@@ -25,6 +28,7 @@ export class OwnLogFeed implements EventFeed {
     const running = runOwnConsumer({
       store: this.store,
       clock: this.clock,
+      owners: this.owners,
       consumer,
       ...(batchSizeMax === undefined ? {} : { batchSizeMax }),
       handle: async (partition, events) => {
