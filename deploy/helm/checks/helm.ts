@@ -86,6 +86,8 @@ async function renderOrRead(key: string, args: readonly string[]): Promise<reado
   const { ok, output } = await helm(args);
   if (!ok) throw new OperationalError('CHART_NOT_RENDERED', `helm ${args.filter((arg) => !arg.includes('.io/') && !arg.includes('.sh/') && !arg.includes('.com/') && arg !== '--api-versions').join(' ')}\n${output}`, 'not-done');
   const manifests = parseManifests(output);
+  // Somebody may have changed the chart between the digest and the rendering: that is then nobody's to keep.
+  if (digestOfChart() !== chartDigest()) return manifests;
   mkdirSync(folder, { recursive: true });
   const partial = `${file}.${process.pid}.partial`;
   writeFileSync(partial, JSON.stringify(manifests));
@@ -96,13 +98,16 @@ async function renderOrRead(key: string, args: readonly string[]): Promise<reado
 let digest: string | undefined;
 
 function chartDigest(): string {
-  if (digest !== undefined) return digest;
+  digest ??= digestOfChart();
+  return digest;
+}
+
+function digestOfChart(): string {
   const hash = createHash('sha256');
   for (const entry of readdirSync(CHART, { recursive: true, withFileTypes: true }).sort((a, b) => (join(a.parentPath, a.name) < join(b.parentPath, b.name) ? -1 : 1))) {
     if (entry.isFile()) hash.update(join(entry.parentPath, entry.name)).update('\0').update(readFileSync(join(entry.parentPath, entry.name))).update('\0');
   }
-  digest = hash.digest('hex');
-  return digest;
+  return hash.digest('hex');
 }
 
 /** The documents of a rendered chart. Throws on broken YAML and on a key that is given twice, which helm lets pass. */
