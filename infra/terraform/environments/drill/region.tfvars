@@ -9,7 +9,7 @@ node_groups = {
   kafka    = { instance_types = ["t3.large"], min = 1, max = 1, dedicated = false }
 }
 
-postgres_instances   = 2
+postgres_instances   = 3
 postgres_volume      = { size_gib = 20, iops = 3000, throughput = 125 }
 recovery_window_days = 7
 kafka                = { brokers = 3, volume_gib = 20 }

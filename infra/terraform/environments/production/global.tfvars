@@ -1,4 +1,4 @@
-relayer_lanes      = 4
+relayer_lanes      = 6
 routing_controls   = true
 monthly_budget_usd = 9000
 budget_emails      = ["platform@settlement.example"]

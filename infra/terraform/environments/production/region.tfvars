@@ -1,5 +1,5 @@
 kubernetes_version = "1.34"
-relayer_lanes      = 4
+relayer_lanes      = 6
 nat                = "zone"
 
 # Sizes are of one zone, so of a third of the region.

@@ -61,73 +61,94 @@ locals {
     Resource = "*"
   }
 
-  # By region and by key: a replica has a policy of its own.
+  autoscaling = "arn:aws:iam::${var.account_id}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+
+  # By region and by key, since a replica has a policy of its own. Each statement with the keys that it is for.
   policies = { for role, region in var.regions : role => { for name, key in local.keys : name => jsonencode({
     Version = "2012-10-17"
-    Statement = concat([local.administration], key.usage == "SIGN_VERIFY" ? [
+    Statement = [for entry in [
+      { for_key = true, statement = local.administration },
       {
-        Sid       = "OneServiceSigns"
-        Effect    = "Allow"
-        Principal = { AWS = local.root }
-        Action    = ["kms:Sign"]
-        Resource  = "*"
-        Condition = {
-          ArnEquals    = { "aws:PrincipalArn" = "arn:aws:iam::${var.account_id}:role/${var.prefix}-${region}-${key.service}" }
-          StringEquals = { "kms:MessageType" = "DIGEST", "kms:SigningAlgorithm" = "ECDSA_SHA_256" }
+        for_key = key.usage == "SIGN_VERIFY"
+        statement = {
+          Sid       = "OneServiceSigns"
+          Effect    = "Allow"
+          Principal = { AWS = local.root }
+          Action    = ["kms:Sign"]
+          Resource  = "*"
+          Condition = {
+            ArnEquals    = { "aws:PrincipalArn" = "arn:aws:iam::${var.account_id}:role/${var.prefix}-${region}-${coalesce(key.service, "nobody")}" }
+            StringEquals = { "kms:MessageType" = "DIGEST", "kms:SigningAlgorithm" = "ECDSA_SHA_256" }
+          }
         }
       },
-      ] : concat([
-        {
+      {
+        for_key = key.usage == "ENCRYPT_DECRYPT"
+        statement = {
           Sid       = "UseThroughIam"
           Effect    = "Allow"
           Principal = { AWS = local.root }
-          Action    = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"]
+          Action    = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"]
           Resource  = "*"
-        },
-        {
-          # Volumes and EKS work by grants; a grant only for services of the provider, never for a person.
+        }
+      },
+      {
+        # Volumes and Kubernetes work by grants; a grant only for services of the provider, never for a person.
+        for_key = key.usage == "ENCRYPT_DECRYPT"
+        statement = {
           Sid       = "GrantsForServices"
           Effect    = "Allow"
           Principal = { AWS = local.root }
           Action    = ["kms:CreateGrant"]
           Resource  = "*"
           Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
-        },
-        ], name == "logs" ? [
-        {
+        }
+      },
+      {
+        for_key = name == "logs"
+        statement = {
           Sid       = "LogGroupsOfThisRegion"
           Effect    = "Allow"
           Principal = { Service = "logs.${region}.amazonaws.com" }
           Action    = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:DescribeKey"]
           Resource  = "*"
           Condition = { ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:${region}:${var.account_id}:log-group:*" } }
-        },
-        {
+        }
+      },
+      {
+        for_key = name == "logs"
+        statement = {
           Sid       = "AlarmsReachTheirTopic"
           Effect    = "Allow"
           Principal = { Service = "cloudwatch.amazonaws.com" }
           Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
           Resource  = "*"
           Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
-        },
-        ] : [], name == "volumes" ? [
-        {
-          # Nodes are started by the autoscaling service, which has to open their encrypted disks.
+        }
+      },
+      {
+        # Nodes are started by the autoscaling service, which has to open their encrypted disks.
+        for_key = name == "volumes"
+        statement = {
           Sid       = "AutoscalingStartsNodes"
           Effect    = "Allow"
-          Principal = { AWS = "arn:aws:iam::${var.account_id}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling" }
+          Principal = { AWS = local.autoscaling }
           Action    = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"]
           Resource  = "*"
-        },
-        {
+        }
+      },
+      {
+        for_key = name == "volumes"
+        statement = {
           Sid       = "AutoscalingGrants"
           Effect    = "Allow"
-          Principal = { AWS = "arn:aws:iam::${var.account_id}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling" }
+          Principal = { AWS = local.autoscaling }
           Action    = ["kms:CreateGrant"]
           Resource  = "*"
           Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
-        },
-    ] : []))
+        }
+      },
+    ] : entry.statement if entry.for_key]
   }) } }
 }
 

@@ -2,11 +2,13 @@ locals {
   # Every address that is not ours: what leaves for the internet may go there and nowhere inside.
   private = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
 
+  internet = { ipBlock = { cidr = "0.0.0.0/0", except = local.private } }
+
   # Objects of different shapes cannot stand in one conditional, so the parts that a role lacks are left out here.
   chart = {
     # The chart knows production, staging and local; a drill is as strict as production and is called staging there.
     environment = var.environment == "production" ? "production" : "staging"
-    region      = { name = local.region.name }
+    region      = { name = local.region.name, zones = local.region.azs }
     image       = { registry = "${var.account_id}.dkr.ecr.${local.region.name}.amazonaws.com" }
     services = {
       for service in ["gateway", "relayer", "paymaster", "batch-settlement", "compliance-screening"] : service => merge(
@@ -34,11 +36,19 @@ locals {
       minInsyncReplicas = try(module.kafka[0].settings.min_insync_replicas, 2)
       storage           = { size = "${var.kafka.volume_gib}Gi", storageClass = try(module.kafka[0].storage_class.metadata.name, "settlement-kafka") }
     }
+    # The edge's balancer stands before the gateway's pods themselves, see the bindings below.
+    ingress = { kind = "none", host = local.serving ? module.plan.api_host : "", tlsSecretName = "", className = "" }
     networkPolicy = {
-      gatewayFrom  = [for cidr in module.network.edge_cidrs : { ipBlock = { cidr = cidr } }]
-      postgresFrom = [for cidr in module.network.node_cidrs : { ipBlock = { cidr = cidr } }] # the replication balancer's own addresses
-      apiServer    = { cidrs = module.network.node_cidrs, ports = [443] }
-      backups      = { to = [{ ipBlock = { cidr = "0.0.0.0/0", except = local.private } }], ports = [443] }
+      # The edge asks the gateway's operational port for its readiness; the security groups let it ask nothing else.
+      monitoringFrom = concat(
+        [{ namespaceSelector = { matchLabels = { "kubernetes.io/metadata.name" = "monitoring" } } }],
+        [for cidr in module.network.edge_cidrs : { ipBlock = { cidr = cidr } }],
+      )
+      chainEndpoints = local.serving ? [{ to = [local.internet], ports = [443] }] : []
+      gatewayFrom    = [for cidr in module.network.edge_cidrs : { ipBlock = { cidr = cidr } }]
+      postgresFrom   = [for cidr in module.network.node_cidrs : { ipBlock = { cidr = cidr } }] # the replication balancer's own addresses
+      apiServer      = { cidrs = module.network.node_cidrs, ports = [443] }
+      backups        = { to = [local.internet], ports = [443] }
     }
   }
 

@@ -85,8 +85,8 @@ variable "postgres_instances" {
   description = "Postgres instances of a serving region; the witness has one."
 
   validation {
-    condition     = var.postgres_instances >= 2
-    error_message = "A serving region has at least two instances, for reads and for a quick return."
+    condition     = var.postgres_instances >= 3
+    error_message = "A serving region has at least three instances, as the chart asks wherever it is not local."
   }
 }
 
