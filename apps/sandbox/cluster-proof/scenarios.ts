@@ -1,8 +1,12 @@
 import type { Scenario } from './proof';
+import { autoscaler } from './scenarios/autoscaler';
 import { badImage } from './scenarios/bad-image';
 import { payments } from './scenarios/install';
 import { killKafka, killPostgres, killServices } from './scenarios/kills';
+import { drain, nodeLoss } from './scenarios/nodes';
 import { rollingUpgrade } from './scenarios/rolling-upgrade';
+import { rotation } from './scenarios/rotation';
+import { walls } from './scenarios/walls';
 
 /** In this order: what leaves the cluster as it was comes first, what takes nodes away last. */
-export const scenarios: readonly Scenario[] = [payments, rollingUpgrade, badImage, killServices, killPostgres, killKafka];
+export const scenarios: readonly Scenario[] = [payments, walls, rotation, rollingUpgrade, badImage, autoscaler, killServices, killPostgres, killKafka, drain, nodeLoss];

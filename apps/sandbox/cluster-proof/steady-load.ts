@@ -72,9 +72,15 @@ export class SteadyLoad {
   }
 
   start(): void {
+    this.setRate(this.options.perSecond);
+  }
+
+  /** From now on so many requests a second. */
+  setRate(perSecond: number): void {
+    clearInterval(this.timer);
     const startedAtMs = systemClock.monotonicMs();
     let due = 0;
-    const intervalMs = 1_000 / this.options.perSecond;
+    const intervalMs = 1_000 / perSecond;
     this.timer = setInterval(() => {
       // By the clock and not by the timer's calls: a busy machine delays those.
       for (; due * intervalMs <= systemClock.monotonicMs() - startedAtMs; due += 1) this.sendOne();

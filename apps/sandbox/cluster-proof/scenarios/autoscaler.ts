@@ -1,0 +1,49 @@
+import { systemClock } from '@settlement/config/system-ports';
+import { namespaces } from '../../src/cluster/installation';
+import { selectorOf } from '../../src/cluster/pod-control';
+import { isReady, podsOf } from '../../src/cluster/unready';
+import { seconds } from '../pauses';
+import type { Proof, Scenario } from '../proof';
+
+const OUT_WITHIN_MS = 120_000;
+const IN_WITHIN_MS = 180_000;
+
+export const autoscaler: Scenario = {
+  name: 'autoscaler',
+  hypothesis: 'the gateway scales out under load and in again, and loses no request on either way',
+  async run(proof) {
+    const { minReplicas } = await hpa(proof);
+    await readyGateways(proof, (count) => count === minReplicas, IN_WITHIN_MS, `the calm ${minReplicas}`);
+    let peak = 0;
+    await proof.underLoad({ label: 'autoscaler', perSecond: 25, failures: 'none' }, async (load) => {
+      const startedAtMs = performance.now();
+      peak = await readyGateways(proof, (count) => count > minReplicas, OUT_WITHIN_MS, `more than ${minReplicas}`);
+      proof.fault(`${peak} gateways instead of ${minReplicas}`);
+      proof.figure(`scaled out from ${minReplicas} to ${peak} ready pods after`, seconds(performance.now() - startedAtMs));
+      load.setRate(3);
+      const calmAtMs = performance.now();
+      await readyGateways(proof, (count) => count === minReplicas, IN_WITHIN_MS, `back to ${minReplicas}`);
+      proof.figure(`scaled in to ${minReplicas} after`, seconds(performance.now() - calmAtMs));
+    });
+    proof.check('out and in again', peak > minReplicas, `${minReplicas} → ${peak} → ${minReplicas}`);
+  },
+};
+
+async function hpa(proof: Proof): Promise<{ readonly minReplicas: number }> {
+  const { spec } = await proof.cluster.get<{ spec: { minReplicas: number } }>(['horizontalpodautoscaler', 'settlement-gateway', '-n', namespaces.settlement]);
+  return spec;
+}
+
+/** Waits for that many gateways, all ready and none on its way out; answers the number. */
+async function readyGateways(proof: Proof, enough: (count: number) => boolean, withinMs: number, what: string): Promise<number> {
+  const deadline = systemClock.monotonicMs() + withinMs;
+  for (;;) {
+    const pods = await podsOf(proof.cluster, namespaces.settlement, selectorOf('gateway'));
+    if (pods.every((pod) => isReady(pod) && pod.metadata.deletionTimestamp === undefined) && enough(pods.length)) return pods.length;
+    if (systemClock.monotonicMs() > deadline) {
+      const target = await proof.cluster.kubectl(['get', 'horizontalpodautoscaler', 'settlement-gateway', '-n', namespaces.settlement, '--no-headers']);
+      throw new Error(`${pods.length} gateways instead of ${what} within ${withinMs / 1_000} s: ${target.trim()}`);
+    }
+    await systemClock.sleep(500);
+  }
+}
