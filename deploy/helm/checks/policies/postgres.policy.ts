@@ -1,4 +1,4 @@
-import { at, isObject, listAt, named, nameOf, numberAt, ofKind, textAt, textsAt, violation, type JsonObject, type Policy, type Release, type Violation } from '../manifests';
+import { at, isObject, listAt, nameOf, numberAt, ofKind, textAt, textsAt, violation, type JsonObject, type Policy, type Release, type Violation } from '../manifests';
 import { wholeNumber } from '../quantity';
 
 /** One database and one owner a service (ARCHITECTURE.md): no service can read another's. */
@@ -72,6 +72,6 @@ function keeping(cluster: JsonObject, release: Release): Violation[] {
   if (backups.length === 0) found.push(violation(cluster, [], 'is backed up by no ScheduledBackup'));
   const archived = listAt(cluster, 'spec', 'plugins').some((plugin) => at(plugin, 'isWALArchiver') === true) || isObject(at(cluster, 'spec', 'backup', 'barmanObjectStore'));
   if (!archived) found.push(violation(cluster, ['spec', 'plugins'], 'archives no WAL, so that nothing between two backups can be restored'));
-  if (named(release, 'Cluster', nameOf(cluster)) !== undefined && (numberAt(cluster, 'spec', 'failoverDelay') ?? 0) > 30 && listAt(cluster, 'spec', 'postgresql', 'synchronous', 'standbyNamesPre').length === 0) found.push(violation(cluster, ['spec', 'failoverDelay'], 'waits longer than the objective of 30 s'));
+  if ((numberAt(cluster, 'spec', 'failoverDelay') ?? 0) > 30 && listAt(cluster, 'spec', 'postgresql', 'synchronous', 'standbyNamesPre').length === 0) found.push(violation(cluster, ['spec', 'failoverDelay'], 'waits longer than the objective of 30 s'));
   return found;
 }
