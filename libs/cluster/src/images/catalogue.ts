@@ -22,7 +22,7 @@ export const isProgramImage = (name: ImageName): name is ProgramImage => (progra
 const REGISTRY = 'localhost';
 
 /** CloudNativePG reads Postgres' major version from the beginning of the tag. */
-export const referenceOf = (name: ImageName, tag: string): string => `${REGISTRY}/settlement-${name}:${name === 'postgresql' ? `15.${tag}` : tag}`;
+export const referenceOf = (name: ImageName, tag: string): string => `${REGISTRY}/settlement-${name}:${name === 'postgresql' ? `15-${tag}` : tag}`;
 
 /** What is in an image, as one number, and where its commit is to be looked for. */
 export interface Inputs {
