@@ -4,7 +4,8 @@
 #   OUT/debian   minimal Debian with ca-certificates; for Postgres and Kafka
 #   OUT/builder  the same with Node and npm; only builds, never ships
 #   OUT/runtime  what distroless has: C and C++ libraries, certificates, user names, Node; no shell, no package manager
-# Needs root (chroot), debootstrap. Everything is below OUT; nothing stays mounted.
+# Needs root (chroot), debootstrap. Everything is below OUT. Run it in a mount namespace of its own (unshare --mount), so that nothing
+# stays mounted when it is killed.
 set -euo pipefail
 out=$1 node=$2 npm=$3
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
@@ -27,8 +28,10 @@ if [ -n "${SETTLEMENT_CA_FILE:-}" ]; then cp -L "$SETTLEMENT_CA_FILE" "$debian/t
 chroot "$debian" sh -c 'apt-get update -qq && apt-get -y -qq upgrade' > "$out/upgrade.log" 2>&1 || { tail -5 "$out/upgrade.log" >&2; exit 1; }
 rm -rf "$debian/etc/apt" && mv "$out/kept/apt" "$debian/etc/apt" && rmdir "$out/kept"
 
+for mount in proc sys dev; do if mountpoint -q "$debian/$mount"; then umount -l "$debian/$mount"; fi; done
+
 # What differs from machine to machine or from run to run.
-rm -rf "$debian"/var/lib/apt/lists/* "$debian"/var/cache/apt "$debian"/var/cache/debconf "$debian"/var/cache/ldconfig/aux-cache "$debian"/var/log/* "$debian"/tmp/* \
+rm -rf --one-file-system "$debian"/var/lib/apt/lists/* "$debian"/var/cache/apt "$debian"/var/cache/debconf "$debian"/var/cache/ldconfig/aux-cache "$debian"/var/log/* "$debian"/tmp/* \
   "$debian"/etc/machine-id "$debian"/etc/passwd- "$debian"/etc/group- "$debian"/etc/shadow- "$debian"/etc/gshadow- "$debian"/dev "$debian"/proc "$debian"/sys \
   "$debian"/debootstrap "$debian"/var/lib/dpkg/*-old
 mkdir -p "$debian"/dev "$debian"/proc "$debian"/sys "$debian"/var/cache/apt/archives/partial

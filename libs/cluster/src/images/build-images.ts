@@ -8,7 +8,8 @@ import { readRecord, recordsOf, removeTag, staleTags, tagFolder, touchTag, write
 import { commitOf, imageNames, inputsOf, isProgramImage, referenceOf, tagOf, type ImageName, type Inputs } from './catalogue';
 import type { CommandOptions } from './command';
 import { buildSecrets, findEngine, type BuildRequest, type Engine, type EngineName } from './engine';
-import { aptVolumes, localBases, registryBases, type Bases } from './local-base';
+import { alone } from './lock';
+import { aptVolumes, basesFor, type Bases } from './local-base';
 import { writeBill } from './bill';
 
 export interface BuildImagesOptions {
@@ -38,12 +39,16 @@ const TAGS_KEPT = 3;
  * Builds what is not in the cache and answers where everything is. Images whose inputs have not changed are not built again, under
  * whatever tag they were built before.
  */
-export async function buildImages(options: BuildImagesOptions): Promise<ImageSet> {
+export function buildImages(options: BuildImagesOptions): Promise<ImageSet> {
+  return alone(options.say, options.signal, () => build(options));
+}
+
+async function build(options: BuildImagesOptions): Promise<ImageSet> {
   const { say, only = imageNames } = options;
   const commands: CommandOptions = { ...(options.signal === undefined ? {} : { signal: options.signal }), ...(options.onLine === undefined ? {} : { onLine: options.onLine }) };
   const quiet: CommandOptions = options.signal === undefined ? {} : { signal: options.signal };
   const engine = await findEngine(options.engine, quiet);
-  const bases = await basesFor(engine, options, quiet);
+  const bases = await basesFor(engine, options.nowMs, say, quiet);
   // Of all images, also when only some are wanted: they belong to one set.
   const inputs = await inputsOf(imageNames, bases.identity, quiet);
   const tag = options.tag ?? tagOf(inputs);
@@ -64,12 +69,6 @@ export async function buildImages(options: BuildImagesOptions): Promise<ImageSet
   touchTag(tag);
   await forgetOldTags(engine, tag, quiet);
   return { tag, engine: engine.name, images };
-}
-
-async function basesFor(engine: Engine, options: BuildImagesOptions, quiet: CommandOptions): Promise<Bases> {
-  const fromRegistry = registryBases();
-  if (process.env['SETTLEMENT_IMAGE_BASES'] !== 'local' && (await engine.reaches(fromRegistry.runtime, quiet))) return fromRegistry;
-  return localBases(engine, options.nowMs, options.say, quiet);
 }
 
 interface Making {

@@ -39,6 +39,7 @@ export interface Engine {
   load(file: string, options?: CommandOptions): Promise<void>;
   /** Whether the registry of this image has it, within a few seconds. */
   reaches(reference: string, options?: CommandOptions): Promise<boolean>;
+  pull(reference: string, options?: CommandOptions): Promise<void>;
 }
 
 const PROBE_TIMEOUT_MS = 20_000;
@@ -73,7 +74,7 @@ export function containersEnvironment(): Readonly<Record<string, string>> {
   const configuration = join(folder, 'containers.conf');
   const storage = join(folder, 'storage.conf');
   writeFileSync(configuration, '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n\n[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n');
-  writeFileSync(storage, `[storage]\ndriver = "overlay"\ngraphroot = "${join(folder, 'storage')}"\nrunroot = "/run/settlement-engine"\n`);
+  writeFileSync(storage, `[storage]\ndriver = "overlay"\ngraphroot = "${join(folder, 'storage')}"\nrunroot = "/run/settlement-engine"\n\n[storage.options.overlay]\n# No mount of the store on itself, which would stay behind.\nskip_mount_home = "true"\n`);
   // TMPDIR: layers on their way, and the packages that builds keep between runs, belong to the cache as well.
   return { CONTAINERS_CONF: configuration, CONTAINERS_STORAGE_CONF: storage, TMPDIR: temporary };
 }
@@ -134,9 +135,11 @@ function engine(name: EngineName, environment: NodeJS.ProcessEnv): Engine {
     },
     async reaches(reference, options) {
       if ((await look(name === 'buildah' ? ['inspect', '--type', 'image', reference] : ['image', 'inspect', reference], options)).code === 0) return true;
-      // A manifest is a few kilobytes: enough to know whether a registry is there, without fetching layers.
-      const probe = name === 'buildah' ? ['pull', '--quiet', reference] : name === 'podman' ? ['manifest', 'inspect', reference] : ['manifest', 'inspect', reference];
-      return (await look(probe, { ...options, timeoutMs: REGISTRY_TIMEOUT_MS })).code === 0;
+      // A manifest is a few kilobytes: enough to know whether a registry is there, without fetching layers. buildah has no such look.
+      return (await look(name === 'buildah' ? ['pull', '--quiet', reference] : ['manifest', 'inspect', reference], { ...options, timeoutMs: REGISTRY_TIMEOUT_MS })).code === 0;
+    },
+    async pull(reference, options) {
+      await call(['pull', '--quiet', reference], options);
     },
   };
 }

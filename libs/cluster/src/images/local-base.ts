@@ -10,7 +10,7 @@ import type { Engine } from './engine';
 
 /** Images that everything else is built on. */
 export interface Bases {
-  /** Of the digest: two sets of bases that differ in a byte differ in it. */
+  /** Of what they hold: bases that differ in a byte differ in it, and equal ones do not, whenever and wherever they were made. */
   readonly identity: string;
   readonly builder: string;
   readonly runtime: string;
@@ -20,15 +20,29 @@ export interface Bases {
   readonly local: boolean;
 }
 
+type BaseNames = Omit<Bases, 'identity'>;
+
 /** Official images, as deploy/images/Dockerfile has them by default; read from there so that they cannot differ. */
-export function registryBases(): Bases {
+export function registryBases(): BaseNames {
   const argument = (file: string, name: string): string => {
     const found = new RegExp(`^ARG ${name}=(\\S+)`, 'm').exec(readFileSync(join(repositoryRoot, 'deploy/images', file), 'utf8'))?.[1];
     if (found === undefined) throw new OperationalError('BASE_UNNAMED', `deploy/images/${file} has no ARG ${name}`, 'not-done');
     return found;
   };
-  const [builder, runtime, debian] = [argument('Dockerfile', 'BUILDER'), argument('Dockerfile', 'RUNTIME'), argument('kafka/Dockerfile', 'BASE')];
-  return { identity: `${builder} ${runtime} ${debian}`, builder, runtime, debian, local: false };
+  return { builder: argument('Dockerfile', 'BUILDER'), runtime: argument('Dockerfile', 'RUNTIME'), debian: argument('kafka/Dockerfile', 'BASE'), local: false };
+}
+
+/** The bases to build on: official ones where a registry answers, else made here. */
+export async function basesFor(engine: Engine, nowMs: number, say: (text: string) => void, options: CommandOptions): Promise<Bases> {
+  const official = registryBases();
+  const names = process.env['SETTLEMENT_IMAGE_BASES'] !== 'local' && (await engine.reaches(official.runtime, options)) ? official : await localBases(engine, nowMs, say, options);
+  const ids: string[] = [];
+  // What ships, and not the builder: another compiler of the same bytes makes no other image.
+  for (const reference of [names.runtime, names.debian]) {
+    if (!names.local && (await engine.idOf(reference, options)) === undefined) await engine.pull(reference, options);
+    ids.push((await engine.idOf(reference, options)) ?? reference);
+  }
+  return { ...names, identity: ids.join(' ') };
 }
 
 const parts = ['runtime', 'debian', 'builder'] as const;
@@ -37,7 +51,7 @@ const NPM = { version: '11.19.1', integrity: 'sha512-ztsxKxt/kkIaAs+2i0GU6I+DRmU
 /** A base is used for so long; after that, Debian's security updates are due. */
 const BASE_AGE_DAYS_MAX = 30;
 
-const identityOf = (month: number): string => {
+const recipeOf = (month: number): string => {
   const hash = createHash('sha256').update(String(month)).update(JSON.stringify(NPM)).update(nodeVersion());
   for (const file of readdirSync(join(repositoryRoot, 'deploy/images/base')).sort()) hash.update(file).update(readFileSync(join(repositoryRoot, 'deploy/images/base', file)));
   return hash.digest('hex').slice(0, 12);
@@ -48,7 +62,7 @@ const nodeVersion = (): string => (JSON.parse(readFileSync(join(repositoryRoot, 
 
 /** What is not here, of what making a base needs. */
 export function missingForLocalBase(): readonly string[] {
-  const programs = ['debootstrap', 'apt-get', 'chroot', 'tar', 'npm'].filter((program) => spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0);
+  const programs = ['debootstrap', 'apt-get', 'chroot', 'unshare', 'tar', 'npm'].filter((program) => spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0);
   return [...programs, ...(process.getuid?.() === 0 ? [] : ['root (debootstrap changes root)'])];
 }
 
@@ -56,13 +70,13 @@ export function missingForLocalBase(): readonly string[] {
  * Bases from Debian's packages and npm's Node, for machines that no image registry answers. Made once a month and kept as archives in
  * the cache. Throws `NO_BASE` that says what is missing.
  */
-export async function localBases(engine: Engine, nowMs: number, say: (text: string) => void, options: CommandOptions): Promise<Bases> {
-  const identity = identityOf(Math.floor(nowMs / 86_400_000 / BASE_AGE_DAYS_MAX));
-  const reference = (part: (typeof parts)[number]): string => `localhost/settlement-base-${part}:${identity}`;
-  const bases: Bases = { identity: `debootstrap ${identity}`, builder: reference('builder'), runtime: reference('runtime'), debian: reference('debian'), local: true };
+async function localBases(engine: Engine, nowMs: number, say: (text: string) => void, options: CommandOptions): Promise<BaseNames> {
+  const recipe = recipeOf(Math.floor(nowMs / 86_400_000 / BASE_AGE_DAYS_MAX));
+  const reference = (part: (typeof parts)[number]): string => `localhost/settlement-base-${part}:${recipe}`;
+  const bases: BaseNames = { builder: reference('builder'), runtime: reference('runtime'), debian: reference('debian'), local: true };
   const present = await Promise.all(parts.map((part) => engine.idOf(reference(part), options)));
   if (present.every((id) => id !== undefined)) return bases;
-  const folder = join(cacheFolder(), 'bases', identity);
+  const folder = join(cacheFolder(), 'bases', recipe);
   if (!parts.every((part) => existsSync(join(folder, part, `${part}.tar`)))) await makeFileSystems(folder, say, options);
   for (const part of parts) {
     await engine.build(
@@ -86,7 +100,8 @@ async function makeFileSystems(folder: string, say: (text: string) => void, opti
     const npm = await npmArchive(partial, options);
     const authorities = process.env['NODE_EXTRA_CA_CERTS'];
     const work = join(partial, 'work');
-    await run(join(repositoryRoot, 'deploy/images/base/make.sh'), [work, nodeProgram(), npm], {
+    // debootstrap mounts /proc in what it makes: in a mount namespace of its own that goes with the process, however it ends.
+    await run('unshare', ['--mount', '--propagation', 'private', join(repositoryRoot, 'deploy/images/base/make.sh'), work, nodeProgram(), npm], {
       ...options,
       environment: { ...process.env, ...(authorities === undefined ? {} : { SETTLEMENT_CA_FILE: authorities }) },
     });
