@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { parse } from 'yaml';
 import { chartSchema, releaseValues } from './helm-values';
@@ -35,15 +37,18 @@ describe.skipIf(missing !== undefined)('the sources', () => {
   it('are formatted', async () => {
     expect(await terraform(['fmt', '-check', '-recursive', '-diff', '.'], source)).toEqual({ code: 0, output: '' });
   });
-  it('are not when a line is moved', async () => {
-    const { code } = await terraform(['fmt', '-check', '-'], source).catch(() => ({ code: 1 }));
-    expect(code).not.toBe(0);
+  it('are found out when one is not', async () => {
+    writeFileSync(join(copy().folder, 'planted.tf'), 'locals {\n a    = 1\n}\n');
+    const { code, output } = await terraform(['fmt', '-check', '.'], copy().folder);
+    rmSync(join(copy().folder, 'planted.tf'));
+    expect([code === 0, output]).toEqual([false, 'planted.tf\n']);
   });
 });
 
 describe.skipIf(why !== undefined)('with a provider', () => {
   it.each(stacks)('%s is valid, and so is each module that it uses', async (stack) => {
-    expect(await terraform(['validate'], copy().stack(stack))).toMatchObject({ code: 0 });
+    // Without the tests: validate takes a module that a run names for a root, which has no providers for its aliases. `terraform test` checks them.
+    expect(await terraform(['validate', '-no-tests'], copy().stack(stack))).toMatchObject({ code: 0 });
   }, 120_000);
 
   describe('its own tests hold', () => {

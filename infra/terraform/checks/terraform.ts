@@ -34,7 +34,7 @@ const record = z.record(z.string(), z.unknown());
 const planned = z.object({
   '@testrun': z.string(),
   test_plan: z.object({
-    output_changes: z.record(z.string(), z.object({ after: z.unknown() })).default({}),
+    output_changes: z.record(z.string(), z.object({ after: z.unknown().optional() })).default({}),
     resource_changes: z.array(z.object({ address: z.string(), mode: z.string(), type: z.string(), name: z.string(), change: z.object({ after: record.nullable() }) })),
   }),
 });

@@ -3,7 +3,7 @@ import { networksOf, overlap } from './placement';
 import type { Plan, Resource } from '../terraform';
 
 /** An address without what differs between regions by nature: the zone's or peer's name in its index. */
-const shape = ({ address }: Resource): string => address.replace(/"[^"]*"/g, (key) => key.replace(/[a-z]{2}(?:-[a-z]+)+-\d/g, 'REGION').replace(/\b(?:primary|secondary|witness)\b/g, 'PEER'));
+const shape = ({ address }: Resource): string => address.replace(/"[^"]*"/g, (key) => key.replace(/\b[a-z]{2}(?:-[a-z]+)+-\d/g, 'REGION').replace(/\b(?:primary|secondary|witness)\b/g, 'PEER'));
 
 /** What one region of a pair has and the other one has not. */
 export function onlyInOneRegion(primary: readonly Resource[], secondary: readonly Resource[]): string[] {
