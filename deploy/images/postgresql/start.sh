@@ -1,12 +1,21 @@
 #!/bin/sh
-# For tests: a server in a folder of its own. CloudNativePG never runs this, it starts its own manager.
-# POSTGRES_PASSWORD is required; POSTGRES_USER (default postgres) becomes the superuser. Arguments go to the server.
+# For tests: a server in a folder of its own, by the variables of the official image. CloudNativePG starts its own manager instead.
+#   POSTGRES_PASSWORD                  required, unless POSTGRES_HOST_AUTH_METHOD=trust
+#   POSTGRES_USER                      the superuser; default postgres
+#   POSTGRES_INITDB_ARGS               more arguments of initdb
+# `postgres` and its arguments start the server; anything else is run as it stands.
 set -eu
+[ "${1:-postgres}" = postgres ] || exec "$@"
+[ $# -eq 0 ] || shift
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
-  : "${POSTGRES_PASSWORD:?set POSTGRES_PASSWORD}"
-  printf '%s' "$POSTGRES_PASSWORD" > /tmp/password
-  initdb --pgdata="$PGDATA" --username="${POSTGRES_USER:-postgres}" --pwfile=/tmp/password --auth-host=scram-sha-256 --auth-local=trust --encoding=UTF8 --locale=C.UTF-8 >/tmp/initdb.log 2>&1 || { cat /tmp/initdb.log >&2; exit 1; }
-  rm -f /tmp/password /tmp/initdb.log
-  printf 'host all all all scram-sha-256\n' >> "$PGDATA/pg_hba.conf"
+  method=${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}
+  [ "$method" = trust ] || : "${POSTGRES_PASSWORD:?set POSTGRES_PASSWORD}"
+  work=$(mktemp -d /tmp/postgres.XXXXXX)
+  printf '%s' "${POSTGRES_PASSWORD:-postgres}" > "$work/password"
+  # shellcheck disable=SC2086 # several arguments in one variable
+  initdb --pgdata="$PGDATA" --username="${POSTGRES_USER:-postgres}" --pwfile="$work/password" --auth-host="$method" --auth-local=trust --encoding=UTF8 ${POSTGRES_INITDB_ARGS:-} \
+    > "$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+  rm -rf "$work"
+  printf 'host all all all %s\n' "$method" >> "$PGDATA/pg_hba.conf"
 fi
 exec postgres -D "$PGDATA" -c listen_addresses='*' "$@"

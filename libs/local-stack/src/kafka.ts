@@ -1,14 +1,14 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { OperationalError } from '@settlement/kernel/errors';
-import { Kafka, logLevel } from 'kafkajs';
 import { atExit } from './at-exit';
-import { KAFKA_VERSION, locateKafka, type KafkaDistribution } from './kafka-jars';
+import { containersAnswer, containersRequired } from './container-engine';
 import { freePort } from './free-port';
+import { startKafkaContainer } from './kafka-container';
+import { locateKafka, type KafkaDistribution } from './kafka-jars';
+import { kafkaAnswers } from './kafka-readiness';
 import { killedWithParent } from './parent-death';
 
 export interface KafkaOptions {
@@ -41,10 +41,11 @@ const TEMPORARY_PREFIX = 'settlement-kafka-';
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<LocalKafka> {
   let containerFailure: unknown;
-  if (options.persistent !== true && (await dockerAnswers())) {
+  if (options.persistent !== true && (await containersAnswer())) {
     try {
-      return await startInContainer(options);
+      return await startKafkaContainer(options);
     } catch (error) {
+      if (containersRequired()) throw error;
       // An engine without the image and without a registry: Java may still do.
       containerFailure = error;
     }
@@ -145,7 +146,7 @@ class JavaBroker implements LocalKafka {
     installExitHook();
     writeFileSync(join(this.directory, 'broker.pid'), String(child.pid ?? 0));
     const deadlineMs = Date.now() + START_TIMEOUT_MS;
-    await answers(this.brokers, deadlineMs, () => {
+    await kafkaAnswers(this.brokers, deadlineMs, () => {
       if (this.#child !== child) throw new OperationalError('KAFKA_NOT_STARTED', `the broker ended: ${this.#logTail()}`, 'not-done');
     });
   }
@@ -263,101 +264,5 @@ function isAlive(pid: number): boolean {
   } catch (error) {
     // EPERM: it lives and belongs to somebody else.
     return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
-}
-
-// ---- in a container --------------------------------------------------------------------------------------------------
-
-/** A short look: no engine is the usual case on a laptop and must not cost seconds. */
-async function dockerAnswers(): Promise<boolean> {
-  const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
-  const target = host.startsWith('unix://') ? { socketPath: host.slice('unix://'.length) } : endpointOf(host);
-  if (target === undefined || ('socketPath' in target && !existsSync(target.socketPath))) return false;
-  return new Promise((done) => {
-    const ping = request({ ...target, path: '/_ping', timeout: 1_500 }, (response) => {
-      response.resume();
-      done(response.statusCode === 200);
-    });
-    ping.once('timeout', () => ping.destroy());
-    ping.once('error', () => {
-      done(false);
-    });
-    ping.end();
-  });
-}
-
-function endpointOf(host: string): { readonly host: string; readonly port: number } | undefined {
-  const match = /^(?:tcp|http):\/\/([^:/]+):([0-9]+)/.exec(host);
-  return match?.[1] === undefined ? undefined : { host: match[1], port: Number(match[2]) };
-}
-
-async function startInContainer(options: KafkaOptions): Promise<LocalKafka> {
-  const { GenericContainer, getContainerRuntimeClient } = await import('testcontainers');
-  const port = await freePort();
-  const container = await new GenericContainer(`apache/kafka:${KAFKA_VERSION}`)
-    .withExposedPorts({ container: 9092, host: port })
-    .withEnvironment({
-      KAFKA_NODE_ID: '1',
-      KAFKA_PROCESS_ROLES: 'broker,controller',
-      KAFKA_LISTENERS: 'PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093',
-      KAFKA_ADVERTISED_LISTENERS: `PLAINTEXT://${HOST}:${port}`,
-      KAFKA_LISTENER_SECURITY_PROTOCOL_MAP: 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-      KAFKA_CONTROLLER_LISTENER_NAMES: 'CONTROLLER',
-      KAFKA_CONTROLLER_QUORUM_VOTERS: '1@127.0.0.1:9093',
-      KAFKA_AUTO_CREATE_TOPICS_ENABLE: 'false',
-      KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR: '1',
-      KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR: '1',
-      KAFKA_TRANSACTION_STATE_LOG_MIN_ISR: '1',
-      KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS: '0',
-      KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS: '1000',
-      KAFKA_HEAP_OPTS: `-Xmx${options.heapMb ?? 512}m`,
-    })
-    .withStartupTimeout(START_TIMEOUT_MS)
-    .start();
-  const brokers = [`${HOST}:${port}`];
-  const runtime = await getContainerRuntimeClient();
-  const handle = runtime.container.getById(container.getId());
-  const ready = (): Promise<void> => answers(brokers, Date.now() + START_TIMEOUT_MS, () => undefined);
-  let stopped = false;
-  await ready();
-  return {
-    brokers,
-    stop: async () => {
-      if (stopped) return;
-      stopped = true;
-      await container.stop({ remove: true });
-    },
-    kill9: async () => {
-      await handle.kill();
-    },
-    restart: async () => {
-      const { State } = await handle.inspect();
-      if (State.Running) await handle.stop();
-      await handle.start();
-      await ready();
-    },
-  };
-}
-
-// ---- readiness -------------------------------------------------------------------------------------------------------
-
-/** Until topics can be listed and a group's coordinator answers; consumers that came earlier would only log errors. */
-async function answers(brokers: readonly string[], deadlineMs: number, check: () => void): Promise<void> {
-  const kafka = new Kafka({ clientId: 'local-stack', brokers: [...brokers], logLevel: logLevel.NOTHING, connectionTimeout: 1_000, retry: { retries: 0 } });
-  const admin = kafka.admin();
-  for (;;) {
-    check();
-    try {
-      await admin.connect();
-      await admin.listTopics();
-      // Looking a group up makes the broker create and load the offsets topic.
-      await admin.fetchOffsets({ groupId: 'local-stack-readiness' });
-      await admin.disconnect();
-      return;
-    } catch (error) {
-      await admin.disconnect();
-      if (Date.now() > deadlineMs) throw new OperationalError('KAFKA_NOT_STARTED', `the broker at ${brokers.join()} did not answer in time`, 'not-done', { cause: error });
-      await sleep(100);
-    }
   }
 }

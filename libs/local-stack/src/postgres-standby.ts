@@ -18,7 +18,7 @@ const STREAMING_TIMEOUT_MS = 20_000;
 
 /** A primary and a streaming standby made from a copy of it, without pg_basebackup, which npm's binaries lack. */
 export async function startReplicatedPostgres(options: { readonly databases: readonly string[] }): Promise<ReplicatedPostgres> {
-  const primary = await startPostgres(options);
+  const primary = await startPostgres({ ...options, asProcess: true });
   try {
     // Only a cluster at rest can be copied file by file. The standby starts first and finds its primary a moment later.
     await primary.shutDown();

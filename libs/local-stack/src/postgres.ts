@@ -8,7 +8,10 @@ import { OperationalError } from '@settlement/kernel/errors';
 import pg from 'pg';
 import { atExit } from './at-exit';
 import { freePort } from './free-port';
+import { containersAnswer, containersRequired } from './container-engine';
 import { launchPrefix, locatePostgres, postgresOsUser, reachableBy, type OsUser, type PostgresBinaries } from './postgres-binaries';
+import { startPostgresContainer } from './postgres-container';
+import { descendantsOf, isAlive, signal } from './process-tree';
 
 export interface PostgresOptions {
   /** Where the cluster's files stand. A new folder under the temporary directory, removed on stop, when absent. */
@@ -23,6 +26,8 @@ export interface PostgresOptions {
   readonly databases: readonly string[];
   /** Starts on a copy of another cluster's files, which must have been shut down. */
   readonly copyOf?: LocalPostgres;
+  /** A process of this machine even where containers are to be had: for what reaches into its files, its log or its address. */
+  readonly asProcess?: boolean;
   /** Follows a primary, under this name, instead of writing itself. Needs `copyOf`. */
   readonly standbyOf?: { readonly port: number; readonly name: string };
 }
@@ -72,8 +77,19 @@ const DEFAULT_SETTINGS: Readonly<Record<string, string>> = {
   log_checkpoints: 'off',
 };
 
-/** Starts a real Postgres from npm's binaries, also under root and also from a clone that only root can enter. */
+/**
+ * Starts a real Postgres: in tests in a container where a Docker-compatible API answers, otherwise from npm's binaries, also under root
+ * and also from a clone that only root can enter. A demo never needs an engine.
+ */
 export async function startPostgres(options: PostgresOptions): Promise<LocalPostgres> {
+  if (containable(options) && (process.env['VITEST'] !== undefined || containersRequired()) && (await containersAnswer())) {
+    try {
+      return await inContainer(options);
+    } catch (error) {
+      if (containersRequired()) throw error;
+      process.stderr.write(`Postgres runs as a process of this machine: its container does not start (${error instanceof Error ? error.message : String(error)})\n`);
+    }
+  }
   const user = postgresOsUser();
   const binaries = locatePostgres(user);
   sweepAbandoned();
@@ -88,6 +104,23 @@ export async function startPostgres(options: PostgresOptions): Promise<LocalPost
     throw error;
   }
   return cluster;
+}
+
+/** Whether a container can be what is asked for: nothing on this machine's disk, no other server that reads its files. */
+function containable({ dataDir, persistent, port, copyOf, standbyOf, asProcess }: PostgresOptions): boolean {
+  return dataDir === undefined && persistent !== true && (port ?? 0) === 0 && copyOf === undefined && standbyOf === undefined && asProcess !== true;
+}
+
+async function inContainer({ settings, databases }: PostgresOptions): Promise<LocalPostgres> {
+  const { listen_addresses: _address, unix_socket_directories: _sockets, ...defaults } = DEFAULT_SETTINGS;
+  const cluster = await startPostgresContainer({ ...defaults, ...settings });
+  try {
+    await createDatabases(cluster.urlFor('postgres'), databases);
+    return cluster;
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
 }
 
 class Cluster implements LocalPostgres {
@@ -364,49 +397,6 @@ async function createDatabases(url: string, databases: readonly string[]): Promi
   } finally {
     await client.end();
   }
-}
-
-// ---- processes -------------------------------------------------------------------------------------------------------
-
-function signal(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(pid, name);
-  } catch (error) {
-    // ESRCH: it has ended already, which is what most signals here are for.
-    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    // A zombie answers to signal 0 until its parent reaps it, but it has no memory map and holds nothing.
-    return !existsSync('/proc/self') || !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ESRCH' || error.code === 'ENOENT')) return false;
-    if (error instanceof Error && 'code' in error && error.code === 'EPERM') return true;
-    throw error;
-  }
-}
-
-/** Children of a postmaster: backends, walwriter, walreceiver … Linux only; empty elsewhere. */
-function descendantsOf(parent: number): readonly number[] {
-  if (parent === 0 || !existsSync('/proc/self/stat')) return [];
-  const children: number[] = [];
-  for (const entry of readdirSync('/proc')) {
-    if (!/^[0-9]+$/.test(entry)) continue;
-    let stat: string;
-    try {
-      stat = readFileSync(`/proc/${entry}/stat`, 'utf8');
-    } catch (error) {
-      if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')) continue;
-      throw error;
-    }
-    // `pid (comm) state ppid …`; comm may hold spaces and parentheses.
-    const ppid = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-    if (ppid === parent) children.push(Number(entry));
-  }
-  return children;
 }
 
 const running = new Set<Cluster>();
