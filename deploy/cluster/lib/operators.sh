@@ -102,10 +102,13 @@ image() {
 
 # apply CLUSTER FILE...: on the server's side, for these definitions outgrow the annotation that the client's side keeps them in.
 apply() {
-  local cluster=$1 file
+  local cluster=$1 file files=()
   shift
-  for file in "$@"; do k "$cluster" apply --server-side --force-conflicts -f "$file" >/dev/null; done
+  for file in "$@"; do files+=(-f "$file"); done
+  k "$cluster" apply --server-side --force-conflicts "${files[@]}" >/dev/null
 }
+
+apply_text() { k "$1" apply --server-side --force-conflicts -f - <<<"$2" >/dev/null; } # apply_text CLUSTER MANIFEST
 
 rolled_out() { # rolled_out CLUSTER NAMESPACE DEPLOYMENT...
   local cluster=$1 namespace=$2 deployment
