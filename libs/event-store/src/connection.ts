@@ -40,6 +40,12 @@ export function connectionConfig(url: string, applicationName: string, sessionSe
   };
 }
 
+/** As `connectionConfig`, with `pg`'s own reading of values: int8 as text. For read models. */
+export function plainConnectionConfig(url: string, applicationName: string): pg.ClientConfig {
+  const { types: _bigints, ...config } = connectionConfig(url, applicationName);
+  return config;
+}
+
 /**
  * Notices that turn a successful COMMIT into an unknown outcome. Postgres reports a cancelled or terminated wait for its
  * synchronous standby as a WARNING of class 01000 or 57P01, after which COMMIT succeeds all the same

@@ -45,6 +45,12 @@ export function sqlState(error: unknown): string | undefined {
   return typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code) ? error.code : undefined;
 }
 
+/** 25006: the server was demoted to a standby, or never was the primary. Its connections are of no further use to a writer. */
+export function isDemoted(error: unknown): boolean {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) if (sqlState(at) === '25006') return true;
+  return false;
+}
+
 /** An append or transaction that certainly left nothing behind. */
 export function notDone(code: string, message: string, cause?: unknown): OperationalError {
   return new OperationalError(code, cause instanceof Error ? `${message}: ${cause.message}` : message, 'not-done', { cause });

@@ -1,8 +1,9 @@
 import pg from 'pg';
 import type { OperationalError } from '@settlement/kernel/errors';
 import { connectionConfig, endWithin, isUnreplicatedNotice } from './connection';
-import { AppendOutcomeUnknown, commitLost, exhausted, notDone, sqlState } from './errors';
+import { AppendOutcomeUnknown, commitLost, exhausted, isDemoted, notDone, sqlState } from './errors';
 import { hypothesise, isDisproved, lockAndResolve, sendHypothesis, sendWrites, type Hypothesis, type WriterIdentity } from './log-writer';
+import { LostServerWatch } from './lost-server';
 import type { Append, AppendResult } from './port';
 import { commandKey, type PartitionHead, type ResolvedAppends } from './resolve-appends';
 
@@ -64,6 +65,7 @@ export class GroupCommit {
   private pumpScheduled = false;
   private watching = false;
   private closed = false;
+  private readonly lostServers: LostServerWatch;
 
   constructor(
     url: string,
@@ -78,7 +80,8 @@ export class GroupCommit {
       // A process that stands still between its locks and its COMMIT must not stop the partition's other writers for long.
       idle_in_transaction_session_timeout: '10000',
     });
-    this.lanes = Array.from({ length: limits.lanesMax }, () => new Lane(config, this.heads));
+    this.lostServers = new LostServerWatch(config, writer.clock);
+    this.lanes = Array.from({ length: limits.lanesMax }, () => new Lane(config, this.heads, this.lostServers));
   }
 
   append(appends: readonly Append[]): Promise<readonly AppendResult[]> {
@@ -105,6 +108,7 @@ export class GroupCommit {
     for (const job of this.queue) this.settle(job, notDone('STORE_CLOSED', 'the event store is closing'));
     this.queue = [];
     await Promise.all(this.lanes.map((lane) => lane.close(this.limits.giveUpAfterMs, this.writer)));
+    this.lostServers.close();
   }
 
   private allLanesHang(nowMs: number): boolean {
@@ -308,6 +312,7 @@ class Lane {
   constructor(
     private readonly config: pg.ClientConfig,
     private readonly heads: KnownHeads,
+    private readonly lostServers: LostServerWatch,
   ) {}
 
   async write(writer: WriterIdentity, batch: Batch): Promise<WrittenBatch> {
@@ -318,7 +323,24 @@ class Lane {
     } catch (cause) {
       throw new BatchRefused('no connection', { cause });
     }
+    this.lostServers.begun(client);
+    try {
+      return await this.writeOver(client, writer, batch, appends);
+    } catch (error) {
+      if (isDemoted(error)) this.discard(client);
+      throw error;
+    } finally {
+      this.lostServers.ended(client);
+    }
+  }
 
+  /** Connected to a server that takes no writes any more: the next connection finds the new primary. */
+  private discard(client: pg.Client): void {
+    if (this.client === client) this.client = undefined;
+    void client.end();
+  }
+
+  private async writeOver(client: pg.Client, writer: WriterIdentity, batch: Batch, appends: readonly Append[]): Promise<WrittenBatch> {
     const believed = this.heads.believed;
     const hypothesis = believed === undefined ? undefined : hypothesise(writer, appends, believed);
     if (hypothesis !== undefined) {
@@ -402,6 +424,7 @@ class Lane {
       if (isUnreplicatedNotice(notice)) this.unreplicated = true;
     });
     await client.connect();
+    this.lostServers.opened(client);
     this.client = client;
     return client;
   }

@@ -3,13 +3,14 @@ import { invariant, InvariantViolated, OperationalError } from '@settlement/kern
 import type { Clock } from '@settlement/kernel/time';
 import { assertWithinLimits } from './append-limits';
 import { connectionConfig, isUnreplicatedNotice } from './connection';
-import { AppendOutcomeUnknown, commitLost, exhausted, notDone, sqlState } from './errors';
+import { AppendOutcomeUnknown, commitLost, exhausted, isDemoted, notDone, sqlState } from './errors';
 import type { RecordedEvent } from './event';
 import { EVENT_COLUMNS, eventFromRow, withoutPlaceInAppend, type EventRow } from './event-rows';
 import { DEFAULT_GROUP_COMMIT, GroupCommit, type GroupCommitLimits } from './group-commit';
 import { lockAndResolve, sendWrites, type WriterIdentity } from './log-writer';
 import { migrateEventStore } from './migrate';
 import { partitionOf } from './partitioning';
+import { LostServerWatch } from './lost-server';
 import type { Append, AppendResult, EventStore, Transaction } from './port';
 
 /** Which partitions stand in which database. Together the entries hold every partition from 0 exactly once. */
@@ -70,6 +71,7 @@ class Database {
   readonly commits: GroupCommit;
   readonly transactions: pg.Pool;
   readonly readers: pg.Pool;
+  private readonly lostServers: LostServerWatch;
   hangingTransactions = 0;
 
   constructor(
@@ -91,6 +93,9 @@ class Database {
     });
     this.readers = new pg.Pool({ ...connectionConfig(url, `settlement-${writer.source}-read`), max: limits.readersMax });
     // An idle connection that breaks is removed from its pool by the pool itself; a query in flight rejects by itself.
+    this.lostServers = new LostServerWatch(connectionConfig(url, `settlement-${writer.source}-look`), writer.clock);
+    this.lostServers.watchPool(this.transactions);
+    this.lostServers.watchPool(this.readers);
     this.transactions.on('error', () => undefined);
     this.readers.on('error', () => undefined);
   }
@@ -141,7 +146,7 @@ class Database {
         // The connection is gone, and with it the transaction.
         lost = true;
       }
-      release(lost);
+      release(lost || isDemoted(error));
       throw transactionError(error, lost);
     }
 
@@ -174,6 +179,7 @@ class Database {
   async close(): Promise<void> {
     await this.commits.close();
     await Promise.all([this.transactions.end(), this.readers.end()]);
+    this.lostServers.close();
   }
 }
 
@@ -181,6 +187,7 @@ class Database {
 function transactionError(error: unknown, connectionLost: boolean): unknown {
   const state = sqlState(error);
   if (state === '40001' || state === '40P01') return notDone('TRANSACTION_ABORTED', 'the transaction met another one', error);
+  if (state === '25006') return notDone('DATABASE_UNREACHABLE', 'the server takes no writes: it is not the primary any more', error);
   if (state === '55P03') return notDone('PARTITION_LOCKED', 'another writer holds what this transaction needs, probably in a commit that hangs', error);
   if (state?.startsWith('57') === true || state?.startsWith('08') === true || (connectionLost && state === undefined)) return notDone('DATABASE_UNREACHABLE', 'the connection was lost before COMMIT', error);
   return exhausted(error) ?? error;

@@ -22,7 +22,9 @@ export function kafkaClient(clientId: string, brokers: readonly string[], logger
     clientId,
     brokers: [...brokers],
     connectionTimeout: 3_000,
-    requestTimeout: 15_000,
+    // A broker whose machine lost its power answers nothing and closes nothing: after this another one is asked. More than a
+    // producer's wait for replicas, which is the longest answer of a broker that lives.
+    requestTimeout: 7_000,
     retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 8 },
     logLevel: logLevel.WARN,
     // The library calls each retry an error; what matters is said by the callers, so its own words are details.

@@ -329,7 +329,7 @@ class KafkaRelay implements RunningRelay {
         this.#metrics.lagEvents.set({ source: store.source, partition }, Number((await store.head(partition)) - lane.position));
         for (const batch of batchesBySize(events)) {
           if (ended.aborted) break;
-          await producer.send({ topic: this.#topic, acks: -1, timeout: 10_000, messages: batch.map(messageOf) });
+          await producer.send({ topic: this.#topic, acks: -1, timeout: 5_000, messages: batch.map(messageOf) });
           // Crash here: published, and nobody has noted it. The topic's last record says so at the next start.
           lane.position = batch.at(-1)?.position ?? lane.position;
           this.#acknowledged.set(partition, lane.position);

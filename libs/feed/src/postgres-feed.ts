@@ -1,3 +1,4 @@
+import { plainConnectionConfig } from '@settlement/event-store/connection';
 import type { RecordedEvent } from '@settlement/event-store/event';
 import { FeedGap } from '@settlement/event-store/errors';
 import { InvariantViolated, OperationalError } from '@settlement/kernel/errors';
@@ -27,7 +28,7 @@ const LAG_REFRESH_MS = 1_000;
 /** A repeated failure is tried again at this pace at the latest; what waits for it is a dead database or a gap. */
 const BACK_OFF = { firstMs: 50, maxMs: 2_000 };
 /** A silent server is given up on after this long, so that a dead host does not hold a partition for a TCP time-out. */
-const QUERY_TIMEOUT_MS = 30_000;
+const QUERY_TIMEOUT_MS = 10_000;
 
 /** Reads other services' partitions over the read-only views `event_store.feed_partition` and `event_store.feed_event`. */
 export function postgresFeed(options: PostgresFeedOptions): EventFeed {
@@ -86,11 +87,9 @@ class SourceReader {
   ) {
     this.#shards = urls.map((connectionString): Shard => {
       const pool = new pg.Pool({
-        connectionString,
+        ...plainConnectionConfig(connectionString, `feed of ${source}`),
         max: options.connectionsMax ?? 4,
-        connectionTimeoutMillis: 5_000,
         query_timeout: QUERY_TIMEOUT_MS,
-        application_name: `feed of ${source}`,
       });
       pool.on('error', (error) => {
         options.logger.warn({ err: error, source }, 'an idle feed connection broke');

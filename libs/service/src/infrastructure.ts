@@ -1,3 +1,5 @@
+import { plainConnectionConfig } from '@settlement/event-store/connection';
+import { LostServerWatch } from '@settlement/event-store/lost-server';
 import type { PartitionOwners } from '@settlement/event-store/ownership';
 import { postgresOwners } from '@settlement/event-store/postgres-owners';
 import { LogStanding } from '@settlement/event-store/standing';
@@ -41,7 +43,10 @@ export async function openInfrastructure(config: ServiceConfig, shell: ServiceSh
     migrate: config.MIGRATIONS === 'apply',
   });
   if (config.MIGRATIONS === 'apply') await migrateFeed(config.DATABASE_URL);
-  const database = new pg.Pool({ connectionString: config.DATABASE_URL, max: config.DATABASE_POOL_MAX, connectionTimeoutMillis: 5_000 });
+  const own = plainConnectionConfig(config.DATABASE_URL, `settlement-${shell.name}`);
+  const database = new pg.Pool({ ...own, max: config.DATABASE_POOL_MAX });
+  const lostServers = new LostServerWatch(own, systemClock);
+  lostServers.watchPool(database);
   // An idle connection that dies is replaced; the query that needed it reports its own error.
   database.on('error', (error) => shell.logger.warn({ err: error }, 'idle database connection lost'));
   const standing = new LogStanding([config.DATABASE_URL, ...(config.PARTITION_MAP ?? []).map(({ url }) => url)], shell.name, config.EPOCH);
@@ -61,6 +66,7 @@ export async function openInfrastructure(config: ServiceConfig, shell: ServiceSh
       await store.close();
       await standing.close();
       await database.end();
+      lostServers.close();
     },
   };
 }
