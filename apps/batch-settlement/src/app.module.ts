@@ -33,6 +33,7 @@ export class AppModule {
             logger,
             certificates: shell.certificates,
             metrics: shell.metrics,
+            connectionAgeMsMax: config.GRPC_CONNECTION_AGE_MS,
             services: [
               batchSettlementService({
                 store,

@@ -161,6 +161,7 @@ export class AppModule {
             logger,
             certificates: shell.certificates,
             metrics: shell.metrics,
+            connectionAgeMsMax: config.GRPC_CONNECTION_AGE_MS,
           }),
         }),
       ],

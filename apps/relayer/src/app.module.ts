@@ -91,6 +91,7 @@ export class AppModule {
             logger,
             certificates: shell.certificates,
             metrics: shell.metrics,
+            connectionAgeMsMax: config.GRPC_CONNECTION_AGE_MS,
           }),
         }),
       ],

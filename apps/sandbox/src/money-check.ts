@@ -3,6 +3,7 @@ import type { EvmAddress } from '@settlement/kernel/address';
 import type { LocalDeployment } from '@settlement/local-stack/deploy';
 import { BatchSettlementServiceService } from '@settlement/proto/batch/v1/batch';
 import { grpcClient } from '@settlement/rpc/grpc-client';
+import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import type { System } from './system';
 
 /** Where the chain is and what stands on it. */
@@ -35,8 +36,8 @@ export interface LedgerView {
 }
 
 /** The ledger beside the chain, after a reconciliation made now. */
-export async function ledgerView(system: Pick<System, 'grpcAddresses'> & OnChain): Promise<LedgerView> {
-  const client = grpcClient(BatchSettlementServiceService, system.grpcAddresses['batch-settlement'], { defaultDeadlineMs: 30_000 });
+export async function ledgerView(system: Pick<System, 'grpcAddresses'> & OnChain, certificates?: CertificateSource): Promise<LedgerView> {
+  const client = grpcClient(BatchSettlementServiceService, system.grpcAddresses['batch-settlement'], { certificates, defaultDeadlineMs: 30_000 });
   try {
     await client.reconcile({}, { idempotent: true });
     const { tokens } = await client.getLedger({}, { idempotent: true });

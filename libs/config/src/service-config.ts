@@ -18,6 +18,8 @@ export const serviceVariables = {
   OPS_PORT: portVariable.default(0),
   GRPC_HOST: z.string().default('127.0.0.1'),
   GRPC_PORT: portVariable.default(0),
+  /** About how long a client keeps a connection before it is asked, gently, to make a new one: so it finds pods that came later, and is authenticated again. */
+  GRPC_CONNECTION_AGE_MS: positiveInteger.default(60_000),
   ...tlsVariables,
   ALLOW_PLAINTEXT: plaintextVariable,
   /** The service's own database: event store, watermarks and read models. */

@@ -6,7 +6,7 @@ import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { ownerOf } from './callers';
 import { GrpcChannel } from './grpc-channel';
 import type { CallContext } from './grpc-server';
-import { errorOfStatus } from './rpc-error';
+import { errorOfStatus, wasRefusedUnread } from './rpc-error';
 import { SILENT, type RpcLogger } from './rpc-logger';
 import { serviceNameOf, type RequestOf, type ResponseOf, type RpcMethod, type RpcService } from './service-definition';
 import type { CertificateSource } from './tls/certificate-source';
@@ -23,7 +23,7 @@ export interface CallOptions {
   readonly parent?: Pick<CallContext, 'remainingMs' | 'signal' | 'traceparent'>;
   /** Wins over the parent's and the active span's. */
   readonly traceparent?: string;
-  /** True when the receiver answers a repetition with what it recorded; only then is a call tried again. */
+  /** True when the receiver answers a repetition with what it recorded; only then is a call tried again that may have reached it. */
   readonly idempotent?: boolean;
   /** Limit of one attempt of an idempotent call, so that a lost answer leaves time for another. */
   readonly attemptMs?: number;
@@ -94,7 +94,8 @@ async function callWithRetries(caller: Caller, method: RpcMethod, request: unkno
       if (!(error instanceof OperationalError)) throw error;
       if (error.outcome !== 'not-done') unknownEarlier = error;
       const pauseMs = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** (attempt - 1)) * caller.jitter();
-      const retry = options.idempotent === true && isRetryable(error) && !isAborted(options) && remainingMs() > pauseMs;
+      const mayRepeat = wasRefusedUnread(error) || (options.idempotent === true && isRetryable(error));
+      const retry = mayRepeat && !isAborted(options) && remainingMs() > pauseMs;
       // An attempt whose outcome stayed unknown is not made undone by a later one that never left this process.
       if (!retry) throw unknownEarlier ?? error;
       caller.logger.warn({ method: method.path, peer: caller.address, attempt, pauseMs, code: error.code }, 'gRPC call is tried again');

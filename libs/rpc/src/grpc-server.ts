@@ -38,6 +38,8 @@ const CONNECTION_AGE_MS = 60_000;
 export interface CallContext {
   /** Full method name, `/package.Service/Method`. */
   readonly method: string;
+  /** The other end of the connection, `host:port`. */
+  readonly peer: string;
   /** Milliseconds until the caller gives up; never negative. */
   remainingMs(): number;
   /** Of this call's own server span, or as the caller sent it when nothing records spans. */
@@ -277,6 +279,7 @@ async function serve(method: RpcMethod, call: ServedCall, serving: Serving, work
   const signal = AbortSignal.any([cancelled.signal, serving.stopped]);
   const ctx: CallContext = {
     method: method.path,
+    peer: call.getPeer(),
     remainingMs: () => Math.max(0, budgetMs - (performance.now() - startedMs)),
     traceparent: traceparentOfSpan(span) || incoming,
     signal,

@@ -87,16 +87,29 @@ export function errorOfStatus(error: ServiceError, call: string): Error {
 }
 
 /**
+ * A server that ends a connection (its age, a rollout) refuses the streams that crossed its GOAWAY on the wire, without having
+ * looked at them: repeating such a call is no second call. grpc-js repeats it once by itself, and that one may be refused too,
+ * since Node tells of the refused stream before it tells of the GOAWAY.
+ */
+export function wasRefusedUnread(error: OperationalError): boolean {
+  const { cause } = error;
+  if (typeof cause !== 'object' || cause === null || !('details' in cause) || !('code' in cause)) return false;
+  return cause.code === Status.UNAVAILABLE && REFUSED_UNREAD.test(String(cause.details));
+}
+
+/** Texts of grpc-js 1.14, subchannel-call.ts (REFUSED_STREAM, RFC 9113, 8.7) and internal-channel.ts. */
+const REFUSED_UNREAD = /^(Stream refused by server|Channel closed before call started)$/;
+
+/**
  * Without a trailer the answer did not come from a handler. Only where the request certainly never reached one is the
  * outcome `not-done`; a connection lost after the request was sent leaves it unknown.
  */
 function outcomeWithoutTrailer(error: ServiceError): Outcome {
   if (error.code === Status.UNIMPLEMENTED) return 'not-done';
-  // Texts of grpc-js 1.14, load-balancer-*.ts, resolver-dns.ts, internal-channel.ts: a call that never got a connection. A
-  // refused stream was not processed (RFC 9113, 8.7). A call that lost its connection says "Connection dropped" or carries
-  // another RST_STREAM text.
-  const neverSent = /^((round_robin: )?No connection established|Name resolution failed|Channel closed before call started|Stream refused by server)/;
-  if (error.code === Status.UNAVAILABLE && neverSent.test(error.details)) return 'not-done';
+  // Texts of grpc-js 1.14, load-balancer-*.ts and resolver-dns.ts: a call that never got a connection. A call that lost its
+  // connection says "Connection dropped" or carries another RST_STREAM text.
+  const neverSent = /^((round_robin: )?No connection established|Name resolution failed)/;
+  if (error.code === Status.UNAVAILABLE && (neverSent.test(error.details) || REFUSED_UNREAD.test(error.details))) return 'not-done';
   return 'unknown';
 }
 

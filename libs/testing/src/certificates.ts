@@ -29,6 +29,8 @@ export class TestAuthority {
     validity: Validity,
     /** Absent for a root. */
     private readonly parent?: TestAuthority,
+    /** False for one that signs although nobody allowed it to. */
+    isAuthority = true,
   ) {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     this.key = privateKey;
@@ -40,7 +42,7 @@ export class TestAuthority {
       issuerKey: parent?.key ?? privateKey,
       issuerPublicKey: parent?.publicKey ?? this.publicKey,
       ...bounds(validity),
-      authority: true,
+      authority: isAuthority,
       uris: [],
       dnsNames: [],
       ipAddresses: [],
@@ -53,6 +55,11 @@ export class TestAuthority {
 
   intermediate(name = 'settlement test intermediate', validity: Validity = {}): TestAuthority {
     return new TestAuthority(name, validity, this);
+  }
+
+  /** Signs as an authority does, with an ordinary workload's certificate. */
+  impostor(workload: string): TestAuthority {
+    return new TestAuthority(workload, {}, this, false);
   }
 
   issue(options: Validity & { readonly uris?: readonly string[]; readonly dnsNames?: readonly string[]; readonly ipAddresses?: readonly string[] }): IssuedPair {
