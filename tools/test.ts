@@ -1,11 +1,12 @@
 // Everything that CI runs: contracts between services, boundaries, types, Solidity, unit and integration tests.
-// `npm test -- --only unit|int|forge|static`, `npm test -- --filter path` for a part of it.
+// `npm test -- --only unit|int|forge|static|cluster`, `npm test -- --filter path` for a part of it.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { clusterProof, prepareCluster, whyNoCluster } from './cluster-part';
 import { lintChecks, printCheck, type Check } from './lint';
 import { repositoryRoot } from '@settlement/config/repository-root';
 
@@ -13,7 +14,7 @@ const { values: options } = parseArgs({
   options: { only: { type: 'string' }, filter: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
 });
 if (options.help === true) {
-  process.stdout.write('usage: npm test [-- --only static|forge|unit|int] [-- --filter PATH]\n');
+  process.stdout.write('usage: npm test [-- --only static|forge|unit|int|cluster] [-- --filter PATH]\n');
   process.exit(0);
 }
 const wants = (part: string): boolean => options.only === undefined || options.only === part;
@@ -32,6 +33,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     interrupted = true;
     // The runner ends its workers, they end what they started; what is still there afterwards is ended below.
     current?.kill('SIGTERM');
+    preparation?.stop();
   });
 }
 
@@ -116,8 +118,18 @@ function leftProcesses(): { pid: number; command: string }[] {
 
 const temporary = (): Set<string> => new Set(readdirSync(tmpdir()).filter((name) => name.startsWith('settlement-')));
 
+/** In a loud line and in the count: what was not proved must not look as if it had been. */
+function noCluster(reason: string): void {
+  total.skipped += 1;
+  process.stdout.write(`\n! NOT RUN: cluster (npm run test:cluster): ${reason}\n\n`);
+}
+
 const started = Date.now();
 const before = temporary();
+
+const clusterWanted = wants('cluster') && options.filter === undefined;
+const obstacle = clusterWanted ? whyNoCluster() : undefined;
+const preparation = clusterWanted && obstacle === undefined ? prepareCluster() : undefined;
 
 if (wants('static')) {
   count({ name: 'types: TypeScript 7 over the whole repository', ...typecheck() });
@@ -126,6 +138,18 @@ if (wants('static')) {
 if (wants('forge') && !interrupted && options.filter === undefined) await forge();
 if (wants('unit') && !interrupted) await vitest('unit');
 if (wants('int') && !interrupted) await vitest('int');
+if (obstacle !== undefined) noCluster(obstacle);
+if (preparation !== undefined && !interrupted) {
+  process.stdout.write('cluster: waiting for what is being built for it\n');
+  const problem = await preparation.done;
+  if (problem !== undefined && !interrupted) count({ name: 'cluster: its programs and images build', ok: false, output: problem });
+  else if (!interrupted) {
+    const outcome = await clusterProof(run);
+    total.passed += outcome.passed;
+    total.failed += outcome.failed;
+    failures.push(...outcome.failures);
+  }
+}
 
 // A short grace: a parent that was just ended takes its children along.
 for (let waited = 0; waited < 5_000 && leftProcesses().length > 0; waited += 100) {

@@ -1,0 +1,88 @@
+// The part of `npm test` that needs a cluster: whether this machine can have one, what is built beside the other parts, and
+// what the proof has found.
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { repositoryRoot } from '@settlement/config/repository-root';
+
+const kube = join(repositoryRoot, 'deploy/cluster/kube');
+const runner = join(repositoryRoot, 'tools/run.mjs');
+const reportFile = join(repositoryRoot, '.settlement/cluster-proof/report.json');
+
+/** Undefined where clusters run; otherwise the reason and the next step, in the tool's own words. */
+export function whyNoCluster(): string | undefined {
+  const { status, stdout, stderr } = spawnSync(kube, ['check'], { encoding: 'utf8', timeout: 120_000 });
+  return status === 0 ? undefined : `${stdout ?? ''}${stderr ?? ''}`.trim().replace(/^this machine cannot: /, '') || 'deploy/cluster/kube check did not answer';
+}
+
+export interface Preparation {
+  /** Resolves when programs, operators and images are in the caches, or with what went wrong. */
+  readonly done: Promise<string | undefined>;
+  stop(): void;
+}
+
+/**
+ * Builds what the cluster needs, at the lowest priority, so that it goes on beside the other parts where a processor is idle
+ * and takes nothing from them where none is. With warm caches it is over in seconds.
+ */
+export function prepareCluster(): Preparation {
+  const running = new Set<ChildProcess>();
+  let stopped = false;
+  const step = (title: string, command: string, args: readonly string[]): Promise<string | undefined> =>
+    new Promise((resolve) => {
+      if (stopped) return resolve(`${title}: stopped`);
+      // A group of its own, so that `stop` ends compilers and engines with it.
+      const child = spawn('nice', ['-n', '19', command, ...args], { cwd: repositoryRoot, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+      running.add(child);
+      let said = '';
+      const keep = (text: Buffer): void => void (said = (said + text.toString()).slice(-4_000));
+      child.stdout.on('data', keep);
+      child.stderr.on('data', keep);
+      child.once('error', (error) => {
+        running.delete(child);
+        resolve(`${title}: ${error.message}`);
+      });
+      child.once('close', (code) => {
+        running.delete(child);
+        resolve(code === 0 ? undefined : `${title} ended with ${code ?? 'a signal'}:\n${said}`);
+      });
+    });
+  const work = async (): Promise<string | undefined> =>
+    (await step('building the cluster’s programs and operators', kube, ['build', '--default'])) ?? (await step('building the images', process.execPath, [runner, 'images']));
+  return {
+    done: work(),
+    stop() {
+      stopped = true;
+      for (const { pid } of running) {
+        try {
+          if (pid !== undefined) process.kill(-pid, 'SIGTERM');
+        } catch {
+          // It has just ended by itself.
+        }
+      }
+    },
+  };
+}
+
+export interface ClusterOutcome {
+  readonly passed: number;
+  readonly failed: number;
+  readonly failures: readonly string[];
+}
+
+interface Report {
+  readonly passed: number;
+  readonly failed: number;
+  readonly scenarios: readonly { readonly name: string; readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[] }[];
+}
+
+/** Runs the proof with `run`, which shows what it says, and reads what it has written down. */
+export async function clusterProof(run: (command: string, args: readonly string[]) => Promise<number>): Promise<ClusterOutcome> {
+  rmSync(reportFile, { force: true });
+  const code = await run(process.execPath, [runner, 'test:cluster']);
+  if (!existsSync(reportFile)) return { passed: 0, failed: 1, failures: [`cluster: the proof ended with code ${code} and no report`] };
+  const report = JSON.parse(readFileSync(reportFile, 'utf8')) as Report;
+  const failures = report.scenarios.flatMap(({ name, checks }) => checks.filter(({ ok }) => !ok).map((check) => `cluster ${name}: ${check.name}: ${check.detail}`));
+  if (code !== 0 && report.failed === 0) return { passed: report.passed, failed: 1, failures: [`cluster: the proof ended with code ${code} although its checks passed`] };
+  return { passed: report.passed, failed: report.failed, failures };
+}
