@@ -52,7 +52,7 @@ describe.skipIf(why !== undefined)('with a provider', () => {
   }, 120_000);
 
   describe('its own tests hold', () => {
-    const others: readonly (readonly [Stack, readonly string[]])[] = [['bootstrap', ['bootstrap']], ['global', ['modules']], ['region', ['modules', 'refusals']]];
+    const others: readonly (readonly [Stack, readonly string[]])[] = [['bootstrap', ['bootstrap']], ['global', ['modules']], ['interconnect', ['modules']], ['region', ['modules', 'refusals']]];
     it.each(others)('%s: %s', async (stack, files) => {
       const { code, output } = await test(copy(), stack, 'production', files);
       expect(output).toContain(', 0 failed');

@@ -35,7 +35,7 @@ const planned = z.object({
   '@testrun': z.string(),
   test_plan: z.object({
     output_changes: z.record(z.string(), z.object({ after: z.unknown().optional() })).default({}),
-    resource_changes: z.array(z.object({ address: z.string(), mode: z.string(), type: z.string(), name: z.string(), change: z.object({ after: record.nullable() }) })),
+    resource_changes: z.array(z.object({ address: z.string(), mode: z.string(), type: z.string(), name: z.string(), change: z.object({ after: record.nullable() }) })).default([]), // a run that was refused plans nothing
   }),
 });
 
