@@ -73,6 +73,8 @@ function locate(name, from) {
 export function closure(names) {
   const folders = new Set();
   const visit = (name, from, required) => {
+    // Types are gone by run time; some packages count them among what they need.
+    if (name.startsWith('@types/')) return;
     const folder = locate(name, from);
     if (folder === undefined) {
       if (required) throw new Error(`${name}, which ${relative(root, from) || 'the repository'} needs, is not installed`);
@@ -88,6 +90,12 @@ export function closure(names) {
   };
   for (const name of names) visit(name, root, true);
   return [...folders].map((folder) => relative(root, folder)).sort();
+}
+
+/** Throws when one of these packages is in the lock file for development only. */
+export function refuseDevelopment(image, folders, lock) {
+  const strangers = folders.filter((folder) => lock.packages[folder]?.dev === true);
+  if (strangers.length > 0) throw new Error(`${image} would hold packages that are for development only: ${strangers.join(', ')}`);
 }
 
 /** Nothing that a program never reads: types, maps, other machines' binaries, sources of native code. */
@@ -117,13 +125,15 @@ function normalise(path, epochSeconds) {
 }
 
 export async function assemble(image, out, runtimeRoot) {
-  const { programs, packages, title } = programsOf(image);
+  const { programs, packages, title, testsOnly } = programsOf(image);
   const epochSeconds = Number(process.env.SOURCE_DATE_EPOCH ?? '0');
   const app = join(out, 'app');
   rmSync(out, { recursive: true, force: true });
   mkdirSync(app, { recursive: true });
   const metafile = await bundle(programs, app);
   const folders = closure([...new Set([...importedPackages(metafile), ...packages])]);
+  const lock = json(join(root, 'package-lock.json'));
+  if (testsOnly !== true) refuseDevelopment(image, folders, lock);
   copyPackages(folders, app);
   const { name, version, license } = json(join(root, 'package.json'));
   writeFileSync(join(app, 'package.json'), `${JSON.stringify({ name: `@settlement/${image}`, version, license, private: true, type: 'module' })}\n`);
@@ -131,7 +141,7 @@ export async function assemble(image, out, runtimeRoot) {
   mkdirSync(join(app, dirname(descriptors)), { recursive: true });
   cpSync(join(root, descriptors), join(app, descriptors));
   cpSync(join(root, 'LICENSE'), join(app, 'LICENSE'));
-  const bill = cycloneDx({ image, title, product: name, version, license, lock: json(join(root, 'package-lock.json')), root, folders, runtimeRoot, epochSeconds });
+  const bill = cycloneDx({ image, title, product: name, version, license, lock, root, folders, runtimeRoot, epochSeconds });
   writeFileSync(join(app, 'sbom.cdx.json'), `${JSON.stringify(bill, undefined, 1)}\n`);
   normalise(app, epochSeconds);
   return { folders, components: bill.components.length };

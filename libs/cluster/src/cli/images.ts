@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { systemClock } from '@settlement/config/system-ports';
 import { OperationalError } from '@settlement/kernel/errors';
-import { buildImages, type BuildImagesOptions } from '../images/build-images';
+import { buildImages, verifyImage, type BuildImagesOptions } from '../images/build-images';
 import { imageNames, type ImageName } from '../images/catalogue';
 import { engineNames, type EngineName } from '../images/engine';
 
@@ -14,6 +14,7 @@ docker, podman or buildah, whichever answers. What has not changed is not built 
   --tag T           instead of a digest of all that goes in
   --engine E        ${engineNames.join(', ')}
   --no-cache        build everything again
+  --verify A        build one again from nothing and compare the digests (exit code 1 when they differ)
   --verbose         show every line of the engine
   --json            print [{image, digest, tar, bytes, sbom}] and nothing else to standard output
   --help            this text
@@ -25,6 +26,7 @@ Archives and bills of materials lie in the cache, ~/.cache/settlement/images/TAG
 
 interface Wishes extends Pick<BuildImagesOptions, 'engine' | 'tag' | 'only' | 'noCache'> {
   readonly json: boolean;
+  readonly verify?: ImageName;
   readonly verbose: boolean;
 }
 
@@ -34,6 +36,7 @@ function parse(args: readonly string[]): Wishes | 'help' {
     args: [...args],
     options: {
       only: { type: 'string' },
+      verify: { type: 'string' },
       tag: { type: 'string' },
       engine: { type: 'string' },
       'no-cache': { type: 'boolean', default: false },
@@ -43,13 +46,14 @@ function parse(args: readonly string[]): Wishes | 'help' {
     },
   });
   if (values.help) return 'help';
-  const { tag, engine, only } = values;
+  const { tag, engine, only, verify } = values;
   // What container engines accept, short enough that the prefix of Postgres' tag still fits.
   if (tag !== undefined && !/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$/.test(tag)) throw new Error(`--tag must be letters, digits, dots, dashes and underscores, not '${tag}'`);
   if (tag === 'latest') throw new Error('--tag latest says nothing: a cluster could not tell one build from the next');
   const isEngine = (text: string): text is EngineName => (engineNames as readonly string[]).includes(text);
   if (engine !== undefined && !isEngine(engine)) throw new Error(`--engine must be one of ${engineNames.join(', ')}, not '${engine}'`);
   const isImage = (text: string): text is ImageName => (imageNames as readonly string[]).includes(text);
+  if (verify !== undefined && !isImage(verify)) throw new Error(`--verify knows no '${verify}': ${imageNames.join(', ')}`);
   const names = only?.split(',').map((name) => name.trim().replace(/^settlement-/, '')).filter((name) => name !== '');
   const stranger = names?.find((name) => !isImage(name));
   if (stranger !== undefined) throw new Error(`--only knows no '${stranger}': ${imageNames.join(', ')}`);
@@ -60,6 +64,7 @@ function parse(args: readonly string[]): Wishes | 'help' {
     noCache: values['no-cache'],
     ...(tag === undefined ? {} : { tag }),
     ...(engine === undefined ? {} : { engine }),
+    ...(verify === undefined ? {} : { verify }),
     ...(names === undefined ? {} : { only: names.filter(isImage) }),
   };
 }
@@ -76,7 +81,7 @@ function wishesOrExit(): Wishes {
   }
 }
 
-const { json, verbose, ...wishes } = wishesOrExit();
+const { json, verbose, verify, ...wishes } = wishesOrExit();
 const say = (text: string): void => { process.stderr.write(`${text}\n`); };
 const stopping = new AbortController();
 // A half-built image has no record in the cache and is built again; layers that are whole stay.
@@ -88,11 +93,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 const startedMs = systemClock.monotonicMs();
 try {
-  const { tag, images } = await buildImages({ ...wishes, nowMs: systemClock.nowMs(), say, signal: stopping.signal, ...(verbose ? { onLine: say } : {}) });
-  if (json) process.stdout.write(`${JSON.stringify(images.map(({ image, digest, tar, bytes, sbom }) => ({ image, digest, tar, bytes, sbom })))}\n`);
-  else for (const { image, digest, bytes } of images) process.stdout.write(`${image.padEnd(60)} ${digest.slice(0, 19)} ${(bytes / 1e6).toFixed(0).padStart(5)} MB\n`);
-  const made = images.filter((image) => image.made).length;
-  say(`${images.length} images with tag ${tag}, ${made === 0 ? 'all from the cache' : `${made} made`}, ${((systemClock.monotonicMs() - startedMs) / 1000).toFixed(1)} s`);
+  const options: BuildImagesOptions = { ...wishes, nowMs: systemClock.nowMs(), say, signal: stopping.signal, ...(verbose ? { onLine: say } : {}) };
+  if (verify === undefined) await buildAll(options);
+  else await verifyOne(verify, options);
 } catch (error) {
   if (stopping.signal.aborted) {
     say('stopped; what is whole stays in the cache');
@@ -100,4 +103,24 @@ try {
   }
   say(`✗ ${error instanceof OperationalError ? error.message : String(error instanceof Error ? error.stack : error)}`);
   process.exit(1);
+}
+
+function took(): string {
+  return `${((systemClock.monotonicMs() - startedMs) / 1000).toFixed(1)} s`;
+}
+
+async function buildAll(options: BuildImagesOptions): Promise<void> {
+  const { tag, images } = await buildImages(options);
+  if (json) process.stdout.write(`${JSON.stringify(images.map(({ image, digest, tar, bytes, sbom }) => ({ image, digest, tar, bytes, sbom })))}\n`);
+  else for (const { image, digest, bytes } of images) process.stdout.write(`${image.padEnd(60)} ${digest.slice(0, 19)} ${(bytes / 1e6).toFixed(0).padStart(5)} MB\n`);
+  const made = images.filter((image) => image.made).length;
+  say(`${images.length} images with tag ${tag}, ${made === 0 ? 'all from the cache' : `${made} made`}, ${took()}`);
+}
+
+async function verifyOne(name: ImageName, options: BuildImagesOptions): Promise<void> {
+  const { image, first, again } = await verifyImage(name, options);
+  const same = first === again;
+  if (json) process.stdout.write(`${JSON.stringify({ image, first, again, same })}\n`);
+  say(`${same ? '✓' : '✗'} ${image}: ${first}\n  built again from nothing: ${again} (${took()})`);
+  if (!same) process.exitCode = 1;
 }

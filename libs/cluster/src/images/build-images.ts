@@ -71,6 +71,37 @@ async function build(options: BuildImagesOptions): Promise<ImageSet> {
   return { tag, engine: engine.name, images };
 }
 
+export interface Verification {
+  readonly image: string;
+  readonly first: string;
+  readonly again: string;
+}
+
+/** Builds one image again from nothing (no layer of a former build) and answers both digests. */
+export function verifyImage(name: ImageName, options: BuildImagesOptions): Promise<Verification> {
+  return alone(options.say, options.signal, async () => {
+    const { images, tag } = await build({ ...options, only: [name] });
+    const [first] = images;
+    if (first === undefined) throw new OperationalError('IMAGE_LOST', `${name} was not built`, 'not-done');
+    const quiet: CommandOptions = options.signal === undefined ? {} : { signal: options.signal };
+    const engine = await findEngine(options.engine, quiet);
+    const bases = await basesFor(engine, options.nowMs, options.say, quiet);
+    const input = (await inputsOf([name], bases.identity, quiet)).get(name);
+    if (input === undefined) throw new OperationalError('INPUTS_UNKNOWN', `nothing is known of ${name}`, 'not-done');
+    const reference = referenceOf(name, `again-${input.digest.slice(0, 24)}`);
+    options.say(`  building ${first.image} again from nothing …`);
+    const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
+    try {
+      const again = { ...options, noCache: true };
+      await engine.build(await requestOf({ name, tag, input, engine, bases, options: again, commands: quiet, quiet }, reference, folder), { ...quiet, ...(options.onLine === undefined ? {} : { onLine: options.onLine }) });
+      return { image: first.image, first: first.digest, again: (await engine.idOf(reference, quiet)) ?? 'lost' };
+    } finally {
+      await engine.remove([reference]);
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+}
+
 interface Making {
   readonly name: ImageName;
   readonly tag: string;
