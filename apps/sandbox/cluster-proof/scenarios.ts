@@ -4,9 +4,10 @@ import { badImage } from './scenarios/bad-image';
 import { payments } from './scenarios/install';
 import { killKafka, killPostgres, killServices } from './scenarios/kills';
 import { drain, nodeLoss } from './scenarios/nodes';
+import { admission, keda, observability } from './scenarios/operators';
 import { rollingUpgrade } from './scenarios/rolling-upgrade';
 import { rotation } from './scenarios/rotation';
 import { walls } from './scenarios/walls';
 
 /** In this order: what leaves the cluster as it was comes first, what takes nodes away last. */
-export const scenarios: readonly Scenario[] = [payments, walls, rotation, rollingUpgrade, badImage, autoscaler, killServices, killPostgres, killKafka, drain, nodeLoss];
+export const scenarios: readonly Scenario[] = [payments, walls, rotation, rollingUpgrade, badImage, autoscaler, killServices, killPostgres, killKafka, drain, nodeLoss, admission, observability, keda];
