@@ -65,6 +65,7 @@ describe('the table of callers', () => {
         expect(mayCall(workload, path)).toBe(false);
       }),
     );
+    for (const service of ['constructor', '__proto__', 'toString']) expect(mayCall('operator', `/${service}/x`)).toBe(false);
     for (const odd of ['Gateway', 'gateway ', 'settlement/gateway', 'operator\u0000', '__proto__', 'constructor', '']) for (const path of paths) expect(mayCall(odd, path)).toBe(false);
   });
 

@@ -77,13 +77,13 @@ export const contracts: readonly ServedContract[] = [
 ];
 
 /** Beside the contracts, every server answers these; by full service name. */
-const common: Readonly<Record<string, 'anybody' | readonly Workload[]>> = {
+const common: ReadonlyMap<string, 'anybody' | readonly Workload[]> = new Map<string, 'anybody' | readonly Workload[]>([
   // Says whether a service serves, and nothing about its work; balancers and probes ask it.
-  'grpc.health.v1.Health': 'anybody',
+  ['grpc.health.v1.Health', 'anybody'],
   // Says what can be called: a help for people, a map for an intruder.
-  'grpc.reflection.v1.ServerReflection': ['operator'],
-  'grpc.reflection.v1alpha.ServerReflection': ['operator'],
-};
+  ['grpc.reflection.v1.ServerReflection', ['operator']],
+  ['grpc.reflection.v1alpha.ServerReflection', ['operator']],
+]);
 
 const byPath: ReadonlyMap<string, readonly Workload[]> = new Map(
   contracts.flatMap(({ service, callers }) => Object.entries(service).map(([name, { path }]): [string, readonly Workload[]] => [path, callers[name] ?? nobody])),
@@ -91,7 +91,7 @@ const byPath: ReadonlyMap<string, readonly Workload[]> = new Map(
 
 /** Who may call a method by its full name, `/package.Service/Method`; nobody may call one that no contract has. */
 export function callersOf(path: string): 'anybody' | readonly Workload[] {
-  return byPath.get(path) ?? common[path.split('/')[1] ?? ''] ?? nobody;
+  return byPath.get(path) ?? common.get(path.split('/')[1] ?? '') ?? nobody;
 }
 
 /** `workload` has proved to be who it says; whether it may call is decided here. */

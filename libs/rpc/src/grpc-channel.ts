@@ -21,6 +21,8 @@ const OPTIONS = {
   'grpc.service_config_disable_resolution': 1,
   // Behind one address the same as pick_first; behind a headless Service's several, every pod gets its share.
   'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
+  // Peers are in the same network: a proxy that the environment names for the world outside must not get between.
+  'grpc.enable_http_proxy': 0,
   'grpc.keepalive_time_ms': PING_EVERY_MS,
   'grpc.keepalive_timeout_ms': PING_ANSWER_MS,
   'grpc.keepalive_permit_without_calls': 1,
