@@ -65,4 +65,29 @@ describe('readiness', () => {
     health.register('start', up);
     expect((await health.report()).ready).toBe(true);
   });
+
+  it('is asked once for all probes that come while an answer is fresh or on its way', async () => {
+    const health = new HealthRegistry({ cacheMs: 10_000 });
+    let asked = 0;
+    health.register('database', () => {
+      asked += 1;
+      return up();
+    });
+    await Promise.all(Array.from({ length: 50 }, () => health.report()));
+    await health.report();
+    expect(asked).toBe(1);
+  });
+
+  it('of a check that hangs grows no queue, and tells for how long', async () => {
+    const health = new HealthRegistry();
+    let asked = 0;
+    health.register('database', () => {
+      asked += 1;
+      return new Promise(() => undefined);
+    });
+    await health.report(10);
+    const { checks } = await health.report(10);
+    expect(asked).toBe(1);
+    expect(Number(/within (\d+) ms/.exec(checks['database']?.why ?? '')?.[1])).toBeGreaterThan(15);
+  });
 });

@@ -38,6 +38,16 @@ describe('the ops server', () => {
     expect((await get('/health/ready?verbose')).status).toBe(503);
   });
 
+  it('has started once the program is up, also while it waits for somebody else', async () => {
+    const { get, health } = await start();
+    expect((await get('/health/startup')).status).toBe(503);
+    health.waiting('waiting for the schema: run the migration job');
+    const waiting = await get('/health/startup');
+    expect([waiting.status, await waiting.json()]).toEqual([200, { state: 'waiting', why: 'waiting for the schema: run the migration job' }]);
+    health.started();
+    expect(await (await get('/health/startup')).json()).toEqual({ state: 'started' });
+  });
+
   it('shows metrics as Prometheus text', async () => {
     const { get } = await start(({ metrics }) => new Counter({ name: 'payments_total', help: 'Payments.', registers: [metrics] }).inc(3));
     const response = await get('/metrics');
