@@ -59,13 +59,17 @@ stops with a stack, instead of being killed by the kernel without a word. Replac
 {{- add .root.Values.common.preStopSeconds (div (add .settings.shutdownTimeoutMs 999) 1000) .root.Values.common.graceMarginSeconds -}}
 {{- end }}
 
-{{/* Spread over zones and hosts; {root, component}. Only pods of one revision are counted, so that a rollout may finish. */}}
+{{/*
+Spread over zones and hosts; {root, component}. Only pods of one revision are counted, so that a rollout may finish. Nodes that
+are tainted (lost, cordoned for a drain) are not: else an empty node or zone that nobody can use would keep replacements pending.
+*/}}
 {{- define "settlement.topologySpread" -}}
 {{- $spread := .root.Values.scheduling.topologySpread -}}
 {{- range $key, $rule := dict "topology.kubernetes.io/zone" $spread.zone "kubernetes.io/hostname" $spread.host }}
 - topologyKey: {{ $key }}
   maxSkew: {{ $rule.maxSkew }}
   whenUnsatisfiable: {{ $rule.whenUnsatisfiable }}
+  nodeTaintsPolicy: Honor
   labelSelector:
     matchLabels:
       {{- include "settlement.selectorLabels" $ | nindent 6 }}
