@@ -16,7 +16,7 @@ export function seriesOf(expression: string): string[] {
   const bare = expression
     .replaceAll(/"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'/g, '""')
     .replaceAll(/\{[^}]*\}/g, '{}')
-    .replaceAll(/\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)/g, '$1')
+    .replaceAll(/\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)/g, '')
     .replaceAll(/\[[^\]]*\]/g, '');
   return [...new Set([...bare.matchAll(/[a-zA-Z_:][a-zA-Z0-9_:]*(?=(\s*\()?)/g)].flatMap((match) => {
     const name = match[0];
@@ -47,7 +47,8 @@ function ruleViolations(manifest: JsonObject, { metrics, exists }: AlertContext)
     if (alert === undefined) return;
     alerts.set(alert, (alerts.get(alert) ?? 0) + 1);
     if (!['page', 'ticket'].includes(textsAt(rule, 'labels')['severity'] ?? '')) found.push(violation(manifest, [...path, 'labels', 'severity'], 'is neither page nor ticket'));
-    if (textAt(rule, 'for') === undefined) found.push(violation(manifest, [...path, 'for'], 'is missing: one bad scrape would call somebody'));
+    // What counts events over a range needs no second look; what compares the moment does.
+    if (textAt(rule, 'for') === undefined && !/\b(increase|changes|resets)\(/.test(String(expression))) found.push(violation(manifest, [...path, 'for'], 'is missing: one bad scrape would call somebody'));
     const { summary, runbook_url: runbook } = textsAt(rule, 'annotations');
     if (summary === undefined) found.push(violation(manifest, [...path, 'annotations', 'summary'], 'is missing'));
     if (runbook !== undefined && !/^https?:/.test(runbook) && !exists(runbook)) found.push(violation(manifest, [...path, 'annotations', 'runbook_url'], `is ${runbook}, which is not there`));

@@ -18,7 +18,7 @@ const rule = ['spec', 'groups', 0, 'rules', 0] as const;
 ruleSuite(rules, [
   { what: 'a series that nothing offers', ...watched, plant: (release) => release.set('PrometheusRule', [...rule, 'expr'], 'rate(settlement_paymets_total{a="b"}[5m]) > 0'), found: /asks for settlement_paymets_total, which nothing offers/ },
   { what: 'no severity', ...watched, plant: (release) => release.set('PrometheusRule', [...rule, 'labels'], { severity: 'loud' }), found: /severity: is neither page nor ticket/ },
-  { what: 'an alert on one bad scrape', ...watched, plant: (release) => release.set('PrometheusRule', [...rule, 'for'], undefined), found: /for: is missing/ },
+  { what: 'an alert on one bad scrape', ...watched, plant: (release) => { release.set('PrometheusRule', [...rule, 'expr'], 'up == 0'); release.set('PrometheusRule', [...rule, 'for'], undefined); }, found: /for: is missing/ },
   { what: 'an alert without words', ...watched, plant: (release) => release.set('PrometheusRule', [...rule, 'annotations'], { description: 'x' }), found: /summary: is missing/ },
   { what: 'a runbook that is not there', ...watched, plant: (release) => release.set('PrometheusRule', [...rule, 'annotations', 'runbook_url'], 'docs/runbooks/nothing.md'), found: /is docs\/runbooks\/nothing\.md, which is not there/ },
   { what: 'a scaler that asks for nothing', ...scaled, plant: (release) => release.set('ScaledObject', ['spec', 'triggers', 0, 'metadata', 'query'], 'sum(settlement_backlog_of_nothing)'), found: /asks for settlement_backlog_of_nothing/ },
