@@ -44,6 +44,7 @@ are told at once. Rendered by templates/checks.yaml, which yields no manifest.
 {{- if and .Values.networkPolicy.enabled .Values.common.otlpEndpoint (not .Values.networkPolicy.otlp.to) }}{{ $problems = append $problems "networkPolicy.otlp.to is needed with common.otlpEndpoint" }}{{ end -}}
 {{- if and .Values.networkPolicy.enabled .Values.postgres.backup.enabled (eq .Values.postgres.backup.method "plugin") (not .Values.networkPolicy.backups.to) }}{{ $problems = append $problems "networkPolicy.backups.to is needed with postgres.backup" }}{{ end -}}
 {{- if and (eq .Values.postgres.mode "external") (not .Values.postgres.external.to) .Values.networkPolicy.enabled }}{{ $problems = append $problems "postgres.external.to is needed: where the server is, for the NetworkPolicies" }}{{ end -}}
+{{- if and (eq .Values.postgres.mode "external") (eq .Values.secrets.mode "plain") }}{{ $problems = append $problems "secrets.mode=plain holds passwords, not addresses: with postgres.mode=external take existing or externalSecrets" }}{{ end -}}
 {{- if eq .Values.kafka.mode "external" -}}
   {{- if not .Values.kafka.bootstrap }}{{ $problems = append $problems "kafka.bootstrap is needed with kafka.mode=external" }}{{ end -}}
   {{- if and .Values.networkPolicy.enabled (not .Values.kafka.external.to) }}{{ $problems = append $problems "kafka.external.to is needed: where the brokers are, for the NetworkPolicies" }}{{ end -}}
