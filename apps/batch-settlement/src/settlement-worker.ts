@@ -1,6 +1,7 @@
 import { projectFeed, type RunningFeedConsumer } from '@settlement/feed/feed-consumer';
 import { storeDatabase } from '@settlement/feed/feed-database';
 import type { EventFeed } from '@settlement/feed/port';
+import type { PartitionOwners, Tenure } from '@settlement/event-store/ownership';
 import type { EventStore } from '@settlement/event-store/port';
 import { OperationalError } from '@settlement/kernel/errors';
 import type { Clock } from '@settlement/kernel/time';
@@ -24,6 +25,8 @@ export interface WorkerOptions {
   readonly batches: BatchDriver;
   readonly refunds: RefundDriver;
   readonly reconciler: Reconciler;
+  /** With several processes: which of them closes batches and compares with the chain. */
+  readonly owners: PartitionOwners;
   readonly tickMs: number;
   readonly reconcileIntervalMs: number;
   readonly backoffNs: bigint;
@@ -37,6 +40,9 @@ export class SettlementWorker {
   readonly #tick: Periodic;
   readonly #reconcile: Periodic;
   #consumers: readonly RunningFeedConsumer[] = [];
+  readonly #stopping = new AbortController();
+  #tenure: Tenure | undefined;
+  #owning: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: WorkerOptions) {
     const { clock, logger, batches, refunds, reconciler, tickMs, reconcileIntervalMs } = options;
@@ -44,6 +50,7 @@ export class SettlementWorker {
       clock,
       intervalMs: tickMs,
       turn: async () => {
+        if (!this.#isAtWork) return;
         await batches.closeDue();
         await batches.advanceAll((batchId, error) => {
           logger.warn({ err: error, batch: batchId }, 'a batch could not go on; it is tried again');
@@ -62,6 +69,7 @@ export class SettlementWorker {
       clock,
       intervalMs: reconcileIntervalMs,
       turn: async () => {
+        if (!this.#isAtWork) return;
         for (const r of await reconciler.reconcile()) {
           const facts = { chain: r.chainId, token: r.token, block: r.blockNumber.toString(), breaks: r.breaks };
           if (r.breaks > 0) logger.error(facts, 'ledger and chain differ');
@@ -82,6 +90,7 @@ export class SettlementWorker {
       await projectFeed({ ...shared, source: 'relayer', consumer: 'outcomes', types: RELAYER_FACTS, batchSizeMax: 500 }, relayerFacts(store, clock, backoffNs)),
     ];
     const startedMs = clock.monotonicMs();
+    this.#owning = this.#own();
     this.#tick.start();
     this.#reconcile.start();
     const fresh = (name: string, periodic: Periodic, limitMs: number, required: boolean): void => {
@@ -100,6 +109,33 @@ export class SettlementWorker {
     fresh('reconciliation', this.#reconcile, STALLED_MS + this.options.reconcileIntervalMs * 2, false);
   }
 
+  /**
+   * Only to save calls: every id follows from the batch, so two processes at one batch ask the same and record once. Whoever is
+   * not at work stands by, and takes over within a second of the other's end.
+   */
+  async #own(): Promise<void> {
+    const { owners } = this.options;
+    while (!this.#stopping.signal.aborted) {
+      const tenure = await owners.own('settlement-worker', 0, 1, this.#stopping.signal);
+      if (tenure === undefined) return;
+      this.#tenure = tenure;
+      this.#tick.wake();
+      await new Promise<void>((resolve) => {
+        const both = AbortSignal.any([tenure.ended, this.#stopping.signal]);
+        if (both.aborted) resolve();
+        both.addEventListener('abort', () => resolve(), { once: true });
+      });
+      // The turn in hand ends before another process begins.
+      if (this.#stopping.signal.aborted) await Promise.all([this.#tick.stop(), this.#reconcile.stop()]);
+      this.#tenure = undefined;
+      await tenure.release();
+    }
+  }
+
+  get #isAtWork(): boolean {
+    return this.#tenure?.ended.aborted === false;
+  }
+
   wake(): void {
     this.#tick.wake();
   }
@@ -109,6 +145,7 @@ export class SettlementWorker {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#tick.stop(), this.#reconcile.stop(), ...this.#consumers.map((consumer) => consumer.stop())]);
+    this.#stopping.abort();
+    await Promise.all([this.#owning, this.#tick.stop(), this.#reconcile.stop(), ...this.#consumers.map((consumer) => consumer.stop())]);
   }
 }

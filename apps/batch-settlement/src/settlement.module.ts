@@ -1,4 +1,5 @@
 import { Inject, Module, type BeforeApplicationShutdown, type DynamicModule, type OnApplicationBootstrap } from '@nestjs/common';
+import type { PartitionOwners } from '@settlement/event-store/ownership';
 import type { EventStore } from '@settlement/event-store/port';
 import type { EventFeed } from '@settlement/feed/port';
 import type { IdSource } from '@settlement/kernel/ids';
@@ -10,7 +11,7 @@ import { RelayerServiceService } from '@settlement/proto/relayer/v1/relayer';
 import { ScreeningServiceService } from '@settlement/proto/screening/v1/screening';
 import { grpcClient, type GrpcClientOptions } from '@settlement/rpc/grpc-client';
 import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
-import { CLOCK, DATABASE, EVENT_STORE, FEED, HEALTH, IDS, LOGGER, METRICS } from '@settlement/service/tokens';
+import { CLOCK, DATABASE, EVENT_STORE, FEED, HEALTH, IDS, LOGGER, METRICS, OWNERS } from '@settlement/service/tokens';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
 import { grpcRelay } from './adapters/grpc-relay';
@@ -83,7 +84,7 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
         },
         {
           provide: WORKER,
-          inject: [EVENT_STORE, FEED, CLOCK, LOGGER, METRICS, HEALTH, PEERS, RECONCILER, LEDGER],
+          inject: [EVENT_STORE, FEED, CLOCK, LOGGER, METRICS, HEALTH, PEERS, RECONCILER, OWNERS, LEDGER],
           useFactory: (
             store: EventStore,
             feed: EventFeed,
@@ -93,6 +94,7 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
             health: HealthRegistry,
             peers: Peers,
             reconciler: Reconciler,
+            owners: PartitionOwners,
           ) =>
             new SettlementWorker({
               store,
@@ -102,6 +104,7 @@ export class SettlementModule implements OnApplicationBootstrap, BeforeApplicati
               metrics,
               health,
               reconciler,
+              owners,
               batches: new BatchDriver({
                 store,
                 clock,

@@ -87,6 +87,8 @@ export class Reconciler {
     const merchants = await this.merchantKeys(chainId, symbol);
     const holdings = await reader.holdings(address, merchants.map((m) => m.key), at);
     return store.transact(0, async (tx) => {
+      // One comparison of a token at a time, over all processes: two that find the same difference would open two breaks for it.
+      await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`reconcile:${chainId}:${symbol}`]);
       const ledger = await ledgerAt(tx, chainId, symbol, at.number);
       const vaultBalance = holdings.merchants.reduce((sum, balance) => sum + balance, 0n);
       const comparisons: Comparison[] = [
