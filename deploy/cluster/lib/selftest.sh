@@ -134,8 +134,9 @@ check_storage() {
   check "a claim gets a volume of its use, on the node of its pod" a wait --for=condition=Ready pod/keeper --timeout=60s
   check "... that its user alone may enter" volume_owned
   a delete -f "$HERE/selftest/claim.yaml" --wait >/dev/null
+  check "a volume whose claim is gone is kept" wait_for 20 "the release" volumes_in Released 1
   recycle "$A" 2>/dev/null
-  check "a volume whose claim is gone is offered again" no_released_volume
+  check "... until it is recycled, and is then offered again" wait_for 20 "the volume" volumes_in Available 14
 }
 
 volume_owned() {
@@ -145,7 +146,8 @@ volume_owned() {
   [ "$(machine_enter "$A" "${volume%-kafka-*}" stat -c '%u %a' "$(volume_path kafka "${volume##*-}")")" = "65532 700" ]
 }
 
-no_released_volume() { [ -z "$(k "$A" get persistentvolumes -o json | jq -r '.items[] | select(.status.phase == "Released") | .metadata.name')" ]; }
+# volumes_in PHASE COUNT: seven a node.
+volumes_in() { [ "$(k "$A" get persistentvolumes -o json | jq --arg phase "$1" '[.items[] | select(.status.phase == $phase)] | length')" = "$2" ]; }
 
 check_policies() {
   a apply -f "$HERE/selftest/deny-all.yaml" >/dev/null
