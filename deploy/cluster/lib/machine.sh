@@ -18,6 +18,9 @@ machine_start() { # machine_start NAME MACHINE
   write_machine_environment "$name" "$machine" >"$dir/environment"
   if [ "$number" = 0 ]; then : >"$dir/volumes"; else volume_folders >"$dir/volumes"; fi
   for controller in $(controllers); do mkdir -p "$controller/$(machine_cgroup "$name" "$machine")/system"; done
+  # All pods of all clusters are one group beside the machine's own processes, each of which weighs 1024: at its default
+  # weight the group would get one process's share, and forty pods would starve beside a compiler.
+  echo 16384 >"/sys/fs/cgroup/cpu/$CGROUP/cpu.shares"
 
   (
     # The machine's own daemons are counted apart from its pods (kubepods).
