@@ -19,8 +19,9 @@ const OPTIONS = {
   // by itself, once. What may be repeated beyond that is decided by `idempotent`.
   'grpc.enable_retries': 1,
   'grpc.service_config_disable_resolution': 1,
-  // Behind one address the same as pick_first; behind a headless Service's several, every pod gets its share.
-  'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
+  // Of a headless Service's several addresses a client takes any, and another when the connection's age is over. Not round robin:
+  // that connects again by itself, and is in its back-off when the first call after a restart comes, which then fails at once.
+  'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ pick_first: { shuffleAddressList: true } }] }),
   // Peers are in the same network: a proxy that the environment names for the world outside must not get between.
   'grpc.enable_http_proxy': 0,
   'grpc.keepalive_time_ms': PING_EVERY_MS,
