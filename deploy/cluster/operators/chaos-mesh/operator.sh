@@ -17,7 +17,7 @@ operator_manifests() {
   local file
   cp -r "$(module_folder $CHAOS_MESH)/helm/chaos-mesh" "$OUT/manifests/chart"
   chmod -R u+w "$OUT/manifests"
-  for file in "$OUT"/manifests/chart/crds/*_{networkchaos,schedules,workflows,workflownodes}.yaml; do
+  for file in "$OUT"/manifests/chart/crds/*_{networkchaos,podnetworkchaos,schedules,workflows,workflownodes}.yaml; do
     grep -q partitionBehavior "$file" || sed -i -E 's/^( *)direction:$/\1partitionBehavior:\n\1  type: string\n\1direction:/' "$file"
   done
   # Apart from the chart: helm would not upgrade them, and the client's side cannot hold them.
