@@ -57,7 +57,7 @@ it.skipIf(missing !== undefined)('the event store and the Kafka feed keep their 
       SETTLEMENT_POSTGRES_IMAGE: postgres,
       SETTLEMENT_KAFKA_IMAGE: kafka,
     },
-    timeoutMs: 280_000,
+    timeoutMs: 580_000,
   });
   expect(code, `${stdout}\n${stderr}`).toBe(0);
   // By Podman's own log: that it really were containers of these images.
@@ -65,4 +65,4 @@ it.skipIf(missing !== undefined)('the event store and the Kafka feed keep their 
   expect(new Set(events.trim().split('\n'))).toEqual(new Set([postgres, kafka]));
   const left = await run('podman', ['ps', '--all', '--quiet', '--filter', 'label=settlement.local-stack.owner'], { environment });
   expect(left.trim()).toBe('');
-}, 300_000);
+}, 600_000);
