@@ -13,6 +13,9 @@ IMAGES=$CACHE/images
 # so without this several nodes would each offer all of its memory.
 NODE_MEMORY_MI=${NODE_MEMORY_MI:-4096}
 
+# What all clusters weigh against one other session of this machine (1024).
+CPU_SHARES=${CPU_SHARES:-16384}
+
 # One namespace holds the clusters' switches and the lines between them.
 WAN=settlement-wan
 CGROUP=settlement-kubernetes

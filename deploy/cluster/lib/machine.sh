@@ -18,13 +18,14 @@ machine_start() { # machine_start NAME MACHINE
   write_machine_environment "$name" "$machine" >"$dir/environment"
   if [ "$number" = 0 ]; then : >"$dir/volumes"; else volume_folders >"$dir/volumes"; fi
   for controller in $(controllers); do mkdir -p "$controller/$(machine_cgroup "$name" "$machine")/system"; done
+  share_processor "$name" "$machine"
   # All pods of all clusters are one group beside the machine's own processes, each of which weighs 1024: at its default
   # weight the group would get one process's share, and forty pods would starve beside a compiler.
   echo 16384 >"/sys/fs/cgroup/cpu/$CGROUP/cpu.shares"
 
   (
     # The machine's own daemons are counted apart from its pods (kubepods).
-    for controller in cpuacct memory pids; do
+    for controller in cpu cpuacct memory pids; do
       echo "$BASHPID" >"/sys/fs/cgroup/$controller/$(machine_cgroup "$name" "$machine")/system/cgroup.procs"
     done
     # Nothing of the caller's goes along: a lock or a pipe that a daemon holds open would never be let go.
@@ -40,6 +41,18 @@ machine_start() { # machine_start NAME MACHINE
 
   if [ "$number" = 0 ]; then address=$(control_ip "$(cluster_index "$name")"); else address=$(node_ip "$(cluster_index "$name")" "$number"); fi
   plug "$name" "$number" "$(machine_pid "$name" "$machine")" "$address"
+}
+
+# All pods of all clusters are one control group beside this machine's other
+# sessions, each of which weighs 1024: at that weight a busy machine leaves a
+# cluster so little that nodes miss their leases and lose their pods. The
+# daemons come first inside, since nothing runs without them.
+share_processor() { # share_processor NAME MACHINE
+  local cpu=/sys/fs/cgroup/cpu machine
+  machine=$cpu/$(machine_cgroup "$1" "$2")
+  say "$CPU_SHARES" >"$cpu/$CGROUP/cpu.shares"
+  [ "$2" != control-plane ] || say 4096 >"$machine/cpu.shares"
+  say 4096 >"$machine/system/cpu.shares" # a node's pods weigh 1024 for each core
 }
 
 write_machine_environment() { # write_machine_environment NAME MACHINE
