@@ -6,6 +6,7 @@ are told at once. Rendered by templates/checks.yaml, which yields no manifest.
 {{- $problems := list -}}
 {{- $topology := include "settlement.topology" . | fromYaml -}}
 {{- $strict := ne .Values.environment "local" -}}
+{{- $serving := include "settlement.serving" . -}}
 {{- $production := eq .Values.environment "production" -}}
 
 {{- if not .Values.image.tag }}{{ $problems = append $problems "image.tag is needed: the tag that `npm run images` printed" }}{{ end -}}
@@ -21,7 +22,7 @@ are told at once. Rendered by templates/checks.yaml, which yields no manifest.
     {{- $min := include "settlement.replicasMin" (dict "root" $ "service" $service "settings" $settings) | int -}}
     {{- if lt $min 2 }}{{ $problems = append $problems (printf "services.%s runs with %d replica: a drain would stop it (environment=local may)" $service $min) }}{{ end -}}
   {{- end -}}
-  {{- if and (eq .Values.postgres.mode "cloudnativepg") (lt (.Values.postgres.instances | int) 3) }}{{ $problems = append $problems "postgres.instances below 3: with one standby away every commit would wait" }}{{ end -}}
+  {{- if and $serving (eq .Values.postgres.mode "cloudnativepg") (lt (.Values.postgres.instances | int) 3) }}{{ $problems = append $problems "postgres.instances below 3: with one standby away every commit would wait" }}{{ end -}}
   {{- if not .Values.networkPolicy.webhooks.ports }}{{ $problems = append $problems "networkPolicy.webhooks.ports is empty: any port is for environment=local only" }}{{ end -}}
   {{- if not (has "10.0.0.0/8" .Values.networkPolicy.webhooks.except) }}{{ $problems = append $problems "networkPolicy.webhooks.except must keep private ranges out: a merchant names the address" }}{{ end -}}
   {{- range .Values.networkPolicy.apiServer.cidrs -}}
@@ -32,15 +33,15 @@ are told at once. Rendered by templates/checks.yaml, which yields no manifest.
   {{- end -}}
 {{- end -}}
 {{- if $production -}}
-  {{- if and (eq .Values.kafka.mode "statefulset") }}{{ $problems = append $problems "kafka.mode=statefulset has no operator behind it: production takes strimzi or external" }}{{ end -}}
-  {{- if and (eq .Values.postgres.mode "cloudnativepg") (not .Values.postgres.backup.enabled) }}{{ $problems = append $problems "postgres.backup.enabled=false: production keeps backups" }}{{ end -}}
+  {{- if and $serving (eq .Values.kafka.mode "statefulset") }}{{ $problems = append $problems "kafka.mode=statefulset has no operator behind it: production takes strimzi or external" }}{{ end -}}
+  {{- if and $serving (eq .Values.postgres.mode "cloudnativepg") (not .Values.postgres.backup.enabled) }}{{ $problems = append $problems "postgres.backup.enabled=false: production keeps backups" }}{{ end -}}
   {{- if ne .Values.postgres.synchronous.dataDurability "required" }}{{ $problems = append $problems "postgres.synchronous.dataDurability must be required: an acknowledged payment is on two nodes (I1)" }}{{ end -}}
 {{- end -}}
 
 {{- if and (eq .Values.postgres.mode "cloudnativepg") (ge (.Values.postgres.synchronous.number | int) (.Values.postgres.instances | int)) (not .Values.postgres.voters) }}{{ $problems = append $problems "postgres.synchronous.number must be smaller than postgres.instances: no commit would ever be acknowledged" }}{{ end -}}
 {{- if and .Values.networkPolicy.enabled (eq .Values.postgres.mode "cloudnativepg") (not .Values.networkPolicy.apiServer.cidrs) }}{{ $problems = append $problems "networkPolicy.apiServer.cidrs is needed: Postgres instances ask the API server who is primary (kubectl get endpoints kubernetes)" }}{{ end -}}
-{{- if and .Values.networkPolicy.enabled (eq .Values.kafka.mode "strimzi") (not .Values.networkPolicy.apiServer.cidrs) }}{{ $problems = append $problems "networkPolicy.apiServer.cidrs is needed: Strimzi's entity operator watches topics and users" }}{{ end -}}
-{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.chainEndpoints) }}{{ $problems = append $problems "networkPolicy.chainEndpoints is needed: no service could reach a chain" }}{{ end -}}
+{{- if and $serving .Values.networkPolicy.enabled (eq .Values.kafka.mode "strimzi") (not .Values.networkPolicy.apiServer.cidrs) }}{{ $problems = append $problems "networkPolicy.apiServer.cidrs is needed: Strimzi's entity operator watches topics and users" }}{{ end -}}
+{{- if and $serving .Values.networkPolicy.enabled (not .Values.networkPolicy.chainEndpoints) }}{{ $problems = append $problems "networkPolicy.chainEndpoints is needed: no service could reach a chain" }}{{ end -}}
 {{- if and .Values.networkPolicy.enabled .Values.common.otlpEndpoint (not .Values.networkPolicy.otlp.to) }}{{ $problems = append $problems "networkPolicy.otlp.to is needed with common.otlpEndpoint" }}{{ end -}}
 {{- if and .Values.networkPolicy.enabled .Values.postgres.backup.enabled (eq .Values.postgres.backup.method "plugin") (not .Values.networkPolicy.backups.to) }}{{ $problems = append $problems "networkPolicy.backups.to is needed with postgres.backup" }}{{ end -}}
 {{- if and (eq .Values.postgres.mode "external") (not .Values.postgres.external.to) .Values.networkPolicy.enabled }}{{ $problems = append $problems "postgres.external.to is needed: where the server is, for the NetworkPolicies" }}{{ end -}}
@@ -99,6 +100,15 @@ are told at once. Rendered by templates/checks.yaml, which yields no manifest.
   {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.gatewayFrom) }}{{ $problems = append $problems "networkPolicy.gatewayFrom is needed: the ingress controller's namespace" }}{{ end -}}
   {{- if and (eq .Values.ingress.kind "gatewayApi") (not .Values.ingress.parentRefs) }}{{ $problems = append $problems "ingress.parentRefs is needed with kind gatewayApi" }}{{ end -}}
   {{- if and $strict (eq .Values.ingress.kind "ingress") (not .Values.ingress.tlsSecretName) }}{{ $problems = append $problems "ingress.tlsSecretName is needed: API keys must not travel in clear text" }}{{ end -}}
+{{- end -}}
+{{- if not $serving -}}
+  {{- if ne .Values.postgres.mode "cloudnativepg" }}{{ $problems = append $problems "region.role=witness is a Postgres that votes: postgres.mode must be cloudnativepg" }}{{ end -}}
+  {{- if ne (.Values.postgres.instances | int) 1 }}{{ $problems = append $problems "region.role=witness has one vote, so postgres.instances must be 1" }}{{ end -}}
+  {{- if not .Values.postgres.voters }}{{ $problems = append $problems "region.role=witness needs postgres.voters, the serving regions: alone it must acknowledge nothing" }}{{ end -}}
+  {{- if has .Values.region.name .Values.postgres.voters }}{{ $problems = append $problems "postgres.voters names this region: it would acknowledge its own commits" }}{{ end -}}
+  {{- if .Values.postgres.backup.enabled }}{{ $problems = append $problems "region.role=witness archives nothing: both serving regions do (postgres.backup.enabled)" }}{{ end -}}
+  {{- if .Values.postgres.nodePort }}{{ $problems = append $problems "region.role=witness has no Service for tools outside (postgres.nodePort)" }}{{ end -}}
+  {{- if ne .Values.ingress.kind "none" }}{{ $problems = append $problems "region.role=witness serves nobody: ingress.kind must be none" }}{{ end -}}
 {{- end -}}
 {{- range $problems }}
   - {{ . }}

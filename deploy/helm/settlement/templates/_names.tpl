@@ -8,6 +8,11 @@
 {{ .root.Release.Name }}-{{ .service }}
 {{- end }}
 
+{{/* Not empty where the services and Kafka run: everywhere but in the region that only votes on commits. */}}
+{{- define "settlement.serving" -}}
+{{- if ne .Values.region.role "witness" -}}true{{- end -}}
+{{- end }}
+
 {{/* Labels of everything; {root, component}. */}}
 {{- define "settlement.labels" -}}
 {{ include "settlement.selectorLabels" . }}
