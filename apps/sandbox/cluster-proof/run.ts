@@ -69,7 +69,7 @@ async function main(): Promise<number> {
   const results: ScenarioResult[] = [];
   const stage = await testCluster({ existing: options.existing, keep: options.keep, full, signal: abort.signal, say });
   try {
-    results.push(await prove(stage, chosen, abort.signal, results));
+    results.unshift(await prove(stage, chosen, abort.signal, results));
   } catch (error) {
     if (!abort.signal.aborted) {
       const detail = error instanceof Error ? error.message : String(error);

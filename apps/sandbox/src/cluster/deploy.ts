@@ -12,7 +12,7 @@ import { deployValues } from './deploy-values';
 import { deploymentFolder, deploymentSecrets } from './deployment-secrets';
 import { imagesOnNodes } from './images-on-nodes';
 import { namespaces, nodePorts, releases } from './installation';
-import { describeUnready, isReady, podsOf } from './unready';
+import { describeUnready, isReady, podsOf, type Pod } from './unready';
 
 export interface DeployOptions {
   /** Of images that are on the nodes. */
@@ -89,13 +89,21 @@ async function helmUpgrade(cluster: Cluster, options: DeployOptions, release: st
   }
 }
 
-/** Pods that are not ready yet, in a few words. */
+/** What is not ready yet, in a few words: `gateway 1/2, postgres 0/1`. */
 async function waitingFor(cluster: Cluster, namespace: string): Promise<string> {
-  const pods = await podsOf(cluster, namespace);
-  return pods
-    .filter((pod) => pod.status.phase !== 'Succeeded' && !isReady(pod))
-    .map((pod) => `${pod.metadata.name} (${pod.status.containerStatuses?.find(({ ready }) => !ready)?.state.waiting?.reason ?? pod.status.phase})`)
-    .join(', ');
+  const counts = new Map<string, { ready: number; all: number }>();
+  for (const pod of await podsOf(cluster, namespace)) {
+    if (pod.status.phase === 'Succeeded') continue;
+    const name = componentOf(pod);
+    const { ready, all } = counts.get(name) ?? { ready: 0, all: 0 };
+    counts.set(name, { ready: ready + (isReady(pod) ? 1 : 0), all: all + 1 });
+  }
+  return [...counts].filter(([, { ready, all }]) => ready < all).map(([name, { ready, all }]) => `${name} ${ready}/${all}`).join(', ');
+}
+
+function componentOf({ metadata }: Pod): string {
+  const { labels } = metadata;
+  return labels?.['app.kubernetes.io/component'] ?? (labels?.['cnpg.io/cluster'] === undefined ? metadata.name : 'postgres');
 }
 
 /** What the chain's pod says that it has deployed, by the first node's port. */

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { runProgram } from '@settlement/cluster/command';
+import { recordsOf } from '@settlement/cluster/images/cache';
+import { imageNames } from '@settlement/cluster/images/catalogue';
 import type { LocalCluster } from '@settlement/cluster/local-cluster';
 import { repositoryRoot } from '@settlement/config/repository-root';
 import { OperationalError } from '@settlement/kernel/errors';
@@ -15,9 +17,10 @@ export interface BuiltImages {
   readonly archives: readonly string[];
 }
 
-/** Those of this clone's sources, built when the cache has none; or of that tag, which then names them whatever is in them. */
+/** Those of this clone's sources, built when the cache has none; or those of that tag, which must be in the cache. */
 export async function builtImages(tag: string | undefined, say: (text: string) => void, signal?: AbortSignal): Promise<BuiltImages> {
-  const text = await runProgram(process.execPath, [join(repositoryRoot, 'tools/run.mjs'), 'images', '--json', ...(tag === undefined ? [] : ['--tag', tag])], {
+  if (tag !== undefined) return cachedImages(tag);
+  const text = await runProgram(process.execPath, [join(repositoryRoot, 'tools/run.mjs'), 'images', '--json'], {
     timeoutMs: BUILD_TIMEOUT_MS,
     ...(signal === undefined ? {} : { signal }),
     onLine: (line) => {
@@ -29,6 +32,14 @@ export async function builtImages(tag: string | undefined, say: (text: string) =
   const gateway = images.find(({ image }) => image.includes('/settlement-gateway:'));
   if (gateway === undefined) throw new OperationalError('NO_IMAGES', 'the build made no image of the gateway', 'done');
   return { tag: gateway.image.split(':').at(-1) ?? '', archives: images.map(({ tar }) => tar) };
+}
+
+function cachedImages(tag: string): BuiltImages {
+  const records = recordsOf(tag);
+  if (records.length < imageNames.length) {
+    throw new OperationalError('NO_IMAGES', `${records.length} of ${imageNames.length} images with tag ${tag} are in the cache; \`npm run images -- --tag ${tag}\` builds them`, 'not-done');
+  }
+  return { tag, archives: records.map(({ tar }) => tar) };
 }
 
 /** Builds what is absent and puts it on every node. Answers the tag. */
