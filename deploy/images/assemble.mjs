@@ -1,9 +1,10 @@
-// Lays out what one image holds below OUT: /app with the bundled programs and the npm packages that they reach, and the bill of
-// materials. Runs in the builder stage of the Dockerfile on plain Node. Usage:
-//   node deploy/images/assemble.mjs IMAGE OUT [--runtime ROOT]     (ROOT: file system of the runtime base, for its package list)
+// Lays out what images hold: /app with the bundled programs and the npm packages that they reach, and the bill of materials.
+// Runs in the builder stage of the Dockerfile on plain Node. ROOT is the file system of the runtime base, for its package list.
+//   node deploy/images/assemble.mjs IMAGE OUT [--runtime ROOT]     one image: OUT/app
+//   node deploy/images/assemble.mjs --all OUT [--runtime ROOT]     every image, a folder a layer: OUT/IMAGE/{packages,programs}/app
 // The same commit gives the same bytes: nothing here reads a clock, and names are walked in order.
 import { build } from 'esbuild';
-import { chmodSync, cpSync, existsSync, lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, linkSync, lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cycloneDx } from './sbom.mjs';
@@ -98,15 +99,17 @@ export function refuseDevelopment(image, folders, lock) {
   if (strangers.length > 0) throw new Error(`${image} would hold packages that are for development only: ${strangers.join(', ')}`);
 }
 
-/** Nothing that a program never reads: types, maps, other machines' binaries, sources of native code. */
+/** Nothing that a program never reads: types and their sources (Node strips no types below node_modules), maps, other machines' binaries, sources of native code. */
 const needless = (path) =>
-  /\.(d\.[cm]?ts|map|md|markdown|flow|tsbuildinfo)$/i.test(path)
+  /\.([cm]?ts|map|md|markdown|flow|tsbuildinfo)$/i.test(path)
   || /\/prebuilds\/(?!linux-)[^/]+$/.test(path)
   || /\/secp256k1\/src$/.test(path)
   || /\/node_modules\/\.[^/]+$/.test(path);
 
 function copyPackages(folders, app) {
   for (const folder of folders) {
+    // Another image of the same run has copied it.
+    if (existsSync(join(app, folder, 'package.json'))) continue;
     cpSync(join(root, folder), join(app, folder), {
       recursive: true,
       dereference: false,
@@ -114,6 +117,21 @@ function copyPackages(folders, app) {
       filter: (source) => source === join(root, folder) || (!needless(source) && !/\/node_modules$/.test(source)),
     });
   }
+}
+
+/** The same tree with the same files, which take no more room: images share most packages. */
+function linkPackages(folders, from, to) {
+  const link = (path) => {
+    mkdirSync(join(to, path), { recursive: true });
+    for (const entry of readdirSync(join(from, path), { withFileTypes: true })) {
+      const each = join(path, entry.name);
+      if (entry.isDirectory()) {
+        if (entry.name !== 'node_modules') link(each);
+      } else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(join(from, each)), join(to, each));
+      else linkSync(join(from, each), join(to, each));
+    }
+  };
+  for (const folder of folders) link(folder);
 }
 
 /** One time stamp, one mode for files and one for programs and folders: whoever builds, the layer is the same. */
@@ -124,9 +142,9 @@ function normalise(path, epochSeconds) {
   lutimesSync(path, epochSeconds, epochSeconds);
 }
 
-export async function assemble(image, out, runtimeRoot) {
+/** `store`: a folder where packages are copied to once and linked from. */
+export async function assemble(image, out, { runtimeRoot, epochSeconds = 0, store } = {}) {
   const { programs, packages, title, testsOnly } = programsOf(image);
-  const epochSeconds = Number(process.env.SOURCE_DATE_EPOCH ?? '0');
   const app = join(out, 'app');
   rmSync(out, { recursive: true, force: true });
   mkdirSync(app, { recursive: true });
@@ -134,7 +152,8 @@ export async function assemble(image, out, runtimeRoot) {
   const folders = closure([...new Set([...importedPackages(metafile), ...packages])]);
   const lock = json(join(root, 'package-lock.json'));
   if (testsOnly !== true) refuseDevelopment(image, folders, lock);
-  copyPackages(folders, app);
+  copyPackages(folders, store ?? app);
+  if (store !== undefined) linkPackages(folders, store, app);
   const { name, version, license } = json(join(root, 'package.json'));
   writeFileSync(join(app, 'package.json'), `${JSON.stringify({ name: `@settlement/${image}`, version, license, private: true, type: 'module' })}\n`);
   const descriptors = 'proto/gen/descriptors.binpb';
@@ -143,13 +162,34 @@ export async function assemble(image, out, runtimeRoot) {
   cpSync(join(root, 'LICENSE'), join(app, 'LICENSE'));
   const bill = cycloneDx({ image, title, product: name, version, license, lock, root, folders, runtimeRoot, epochSeconds });
   writeFileSync(join(app, 'sbom.cdx.json'), `${JSON.stringify(bill, undefined, 1)}\n`);
-  normalise(app, epochSeconds);
   return { folders, components: bill.components.length };
+}
+
+/** Every image below `out`, as the layers that the Dockerfile copies. `epochs`: image=SECONDS,… for the bills of materials. */
+export async function assembleAll(out, { runtimeRoot, epochs = '' } = {}) {
+  const seconds = new Map(epochs.split(',').filter((each) => each !== '').map((each) => each.split('=')));
+  const store = join(out, '.packages');
+  for (const image of Object.keys(json(join(root, 'deploy/images/programs.json')).images)) {
+    const programs = join(out, image, 'programs');
+    const { folders, components } = await assemble(image, programs, { runtimeRoot, store, epochSeconds: Number(seconds.get(image) ?? '0') });
+    mkdirSync(join(out, image, 'packages/app'), { recursive: true });
+    renameSync(join(programs, 'app/node_modules'), join(out, image, 'packages/app/node_modules'));
+    // Linked files have one time for all images. An engine that is given the commit's time sets that for whole layers.
+    normalise(join(out, image), 0);
+    console.log(`${image}: ${folders.length} npm packages, ${components} components in the bill of materials`);
+  }
+  rmSync(store, { recursive: true, force: true });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [image, out, ...rest] = process.argv.slice(2);
-  if (image === undefined || out === undefined) throw new Error('usage: node deploy/images/assemble.mjs IMAGE OUT [--runtime ROOT]');
-  const { folders, components } = await assemble(image, out, rest[0] === '--runtime' ? rest[1] : undefined);
-  console.log(`${image}: ${folders.length} npm packages, ${components} components in the bill of materials`);
+  if (image === undefined || out === undefined) throw new Error('usage: node deploy/images/assemble.mjs IMAGE|--all OUT [--runtime ROOT]');
+  const runtimeRoot = rest[0] === '--runtime' ? rest[1] : undefined;
+  if (image === '--all') await assembleAll(out, { runtimeRoot, epochs: process.env.EPOCHS });
+  else {
+    const epochSeconds = Number(process.env.SOURCE_DATE_EPOCH ?? '0');
+    const { folders, components } = await assemble(image, out, { runtimeRoot, epochSeconds });
+    normalise(join(out, 'app'), epochSeconds);
+    console.log(`${image}: ${folders.length} npm packages, ${components} components in the bill of materials`);
+  }
 }

@@ -1,11 +1,12 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { repositoryRoot } from '@settlement/config/repository-root';
 import { OperationalError } from '@settlement/kernel/errors';
 import { locateKafkaJars } from '@settlement/local-stack/kafka-jars';
-import { readRecord, recordsOf, removeTag, staleTags, tagFolder, touchTag, writeRecord, type ImageRecord } from './cache';
-import { commitOf, imageNames, inputsOf, isProgramImage, referenceOf, tagOf, type ImageName, type Inputs } from './catalogue';
+import { readRecord, recordsOf, removeTag, staleTags, tagFolder, tagsInUse, touchTag, writeRecord, type ImageRecord } from './cache';
+import { commitOf, imageNames, inputsOf, isProgramImage, programImages, referenceOf, tagOf, type CommitFacts, type ImageName, type Inputs } from './catalogue';
 import type { CommandOptions } from './command';
 import { buildSecrets, findEngine, type BuildRequest, type Engine, type EngineName } from './engine';
 import { alone } from './lock';
@@ -32,6 +33,7 @@ export interface ImageSet {
   readonly images: readonly (ImageRecord & { readonly made: boolean })[];
 }
 
+const BUILDER = 'localhost/settlement-builder:newest';
 /** Tags that stay in the cache; a set takes some 2 GB. */
 const TAGS_KEPT = 3;
 
@@ -54,20 +56,21 @@ async function build(options: BuildImagesOptions): Promise<ImageSet> {
   const tag = options.tag ?? tagOf(inputs);
   say(`${engine.name}, ${bases.local ? 'bases made here' : 'bases from a registry'}, tag ${tag}`);
   tagFolder(tag);
+  const facts = factsOf(inputs);
   const images: (ImageRecord & { made: boolean })[] = [];
   for (const name of only) {
     const input = inputs.get(name);
     if (input === undefined) throw new OperationalError('INPUTS_UNKNOWN', `nothing is known of ${name}`, 'not-done');
     const kept = options.noCache === true ? undefined : readRecord(tag, name);
-    if (kept?.inputs === input.digest && (await engine.idOf(kept.image, quiet)) === kept.digest) {
+    if (kept?.inputs === keyOf(input, facts(name)) && (await engine.idOf(kept.image, quiet)) === kept.digest) {
       images.push({ ...kept, made: false });
       say(`  = ${kept.image}`);
       continue;
     }
-    images.push({ ...(await make({ name, tag, input, engine, bases, options, commands, quiet })), made: true });
+    images.push({ ...(await make({ name, tag, input, facts, engine, bases, options, commands, quiet })), made: true });
   }
   touchTag(tag);
-  await forgetOldTags(engine, tag, quiet);
+  if (images.some((image) => image.made)) await clearAway(engine, quiet);
   return { tag, engine: engine.name, images };
 }
 
@@ -86,26 +89,45 @@ export function verifyImage(name: ImageName, options: BuildImagesOptions): Promi
     const quiet: CommandOptions = options.signal === undefined ? {} : { signal: options.signal };
     const engine = await findEngine(options.engine, quiet);
     const bases = await basesFor(engine, options.nowMs, options.say, quiet);
-    const input = (await inputsOf([name], bases.identity, quiet)).get(name);
+    // Of all images: each one's bill of materials is part of the layer that the builder makes for all.
+    const inputs = await inputsOf(imageNames, bases.identity, quiet);
+    const input = inputs.get(name);
     if (input === undefined) throw new OperationalError('INPUTS_UNKNOWN', `nothing is known of ${name}`, 'not-done');
     const reference = referenceOf(name, `again-${input.digest.slice(0, 24)}`);
     options.say(`  building ${first.image} again from nothing …`);
     const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
     try {
       const again = { ...options, noCache: true };
-      await engine.build(await requestOf({ name, tag, input, engine, bases, options: again, commands: quiet, quiet }, reference, folder), { ...quiet, ...(options.onLine === undefined ? {} : { onLine: options.onLine }) });
+      await engine.build(await requestOf({ name, tag, input, facts: factsOf(inputs), engine, bases, options: again, commands: quiet, quiet }, reference, folder), { ...quiet, ...(options.onLine === undefined ? {} : { onLine: options.onLine }) });
       return { image: first.image, first: first.digest, again: (await engine.idOf(reference, quiet)) ?? 'lost' };
     } finally {
       await engine.remove([reference]);
+      await engine.prune();
       rmSync(folder, { recursive: true, force: true });
     }
   });
 }
 
+/** Time and commit of each image; git is asked once for each that is. */
+type Facts = (name: ImageName) => CommitFacts;
+
+function factsOf(inputs: ReadonlyMap<ImageName, Inputs>): Facts {
+  const known = new Map<ImageName, CommitFacts>();
+  return (name) => {
+    const facts = known.get(name) ?? commitOf(inputs.get(name)?.files ?? []);
+    known.set(name, facts);
+    return facts;
+  };
+}
+
+/** What decides whether an image is made again. The commit is in its labels: one made of uncommitted files is made again once they are committed. */
+const keyOf = (input: Inputs, { epochSeconds, revision }: CommitFacts): string => createHash('sha256').update(`${input.digest} ${epochSeconds} ${revision}`).digest('hex');
+
 interface Making {
   readonly name: ImageName;
   readonly tag: string;
   readonly input: Inputs;
+  readonly facts: Facts;
   readonly engine: Engine;
   readonly bases: Bases;
   readonly options: BuildImagesOptions;
@@ -118,13 +140,17 @@ async function make(making: Making): Promise<ImageRecord> {
   const startedMs = performance.now();
   const image = referenceOf(name, tag);
   // Under the digest of its inputs an image outlives the tag: a set with one changed service builds one service.
-  const byInputs = referenceOf(name, `inputs-${input.digest.slice(0, 24)}`);
+  const key = keyOf(input, making.facts(name));
+  const byInputs = referenceOf(name, `inputs-${key.slice(0, 24)}`);
   const known = options.noCache === true ? undefined : await engine.idOf(byInputs, quiet);
   if (known === undefined) {
     options.say(`  + ${image} …`);
     const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
     try {
-      await engine.build(await requestOf(making, byInputs, folder), making.commands);
+      const request = await requestOf(making, byInputs, folder);
+      // Under a name of its own what all images share is no leftover, and the next build finds it. BuildKit keeps it without a name.
+      if (isProgramImage(name) && engine.name !== 'docker') await engine.build({ ...request, tag: BUILDER, target: 'build' }, making.commands);
+      await engine.build(request, making.commands);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -135,15 +161,15 @@ async function make(making: Making): Promise<ImageRecord> {
   const tar = join(tagFolder(tag), `settlement-${name}.tar`);
   await engine.save(image, tar, quiet);
   const sbom = join(tagFolder(tag), `settlement-${name}.cdx.json`);
-  await writeBill({ name, tar, sbom, epochSeconds: commitOf(input.files).epochSeconds });
-  const record: ImageRecord = { image, digest, tar, bytes: statSync(tar).size, inputs: input.digest, sbom };
+  await writeBill({ name, tar, sbom, epochSeconds: making.facts(name).epochSeconds });
+  const record: ImageRecord = { image, digest, tar, bytes: statSync(tar).size, inputs: key, sbom };
   writeRecord(tag, name, record);
   options.say(`  ${known === undefined ? '✓' : '~'} ${image} (${(record.bytes / 1e6).toFixed(0)} MB, ${((performance.now() - startedMs) / 1000).toFixed(1)} s)`);
   return record;
 }
 
-async function requestOf({ name, input, bases, options }: Making, reference: string, folder: string): Promise<BuildRequest> {
-  const { epochSeconds, revision } = commitOf(input.files);
+async function requestOf({ name, facts, bases, options }: Making, reference: string, folder: string): Promise<BuildRequest> {
+  const { epochSeconds, revision } = facts(name);
   const created = new Date(epochSeconds * 1000).toISOString();
   const common = { tag: reference, epochSeconds, ...(options.noCache === true ? { noCache: true } : {}) };
   const images = join(repositoryRoot, 'deploy/images');
@@ -154,7 +180,7 @@ async function requestOf({ name, input, bases, options }: Making, reference: str
       ignoreFile: join(images, 'Dockerfile.dockerignore'),
       context: repositoryRoot,
       secrets: buildSecrets(),
-      args: { BUILDER: bases.builder, RUNTIME: bases.runtime, SERVICE: name, SOURCE_DATE_EPOCH: String(epochSeconds), REVISION: revision, CREATED: created },
+      args: { BUILDER: bases.builder, RUNTIME: bases.runtime, SERVICE: name, EPOCHS: programImages.map((each) => `${each}=${facts(each).epochSeconds}`).join(','), REVISION: revision, CREATED: created },
     };
   }
   return {
@@ -167,10 +193,17 @@ async function requestOf({ name, input, bases, options }: Making, reference: str
   };
 }
 
-async function forgetOldTags(engine: Engine, current: string, quiet: CommandOptions): Promise<void> {
-  for (const tag of staleTags(TAGS_KEPT)) {
-    if (tag === current) continue;
-    await engine.remove(recordsOf(tag).map(({ image }) => image), quiet);
-    removeTag(tag);
-  }
+/** Archives, names and layers of sets that are no longer kept. */
+async function clearAway(engine: Engine, quiet: CommandOptions): Promise<void> {
+  const old = staleTags(TAGS_KEPT);
+  const stale = old.flatMap((tag) => recordsOf(tag).map(({ image }) => image));
+  for (const tag of old) removeTag(tag);
+  const kept = new Set(tagsInUse().flatMap((tag) => recordsOf(tag).map(({ inputs }) => inputs.slice(0, 24))));
+  const present = await engine.references(quiet);
+  const unused = present.filter((each) => {
+    const inputs = /:(?:15-)?inputs-([0-9a-f]{24})$/.exec(each)?.[1];
+    return inputs !== undefined && !kept.has(inputs);
+  });
+  await engine.remove([...stale.filter((each) => present.includes(each)), ...unused], quiet);
+  await engine.prune(quiet);
 }

@@ -18,7 +18,7 @@ export interface ImageRecord {
   readonly tar: string;
   /** Of the archive. */
   readonly bytes: number;
-  /** Hexadecimal SHA-256 of everything that went in. */
+  /** Hexadecimal SHA-256 of everything that went in, the commit's time and name included. */
   readonly inputs: string;
   readonly sbom?: string;
 }
@@ -53,16 +53,18 @@ export function touchTag(tag: string): void {
   utimesSync(tagFolder(tag), now, now);
 }
 
-/** Tags beyond the `keep` most recently used ones. */
-export function staleTags(keep: number): readonly string[] {
+/** All tags that the cache has, the most recently used first. */
+export function tagsInUse(): readonly string[] {
   if (!existsSync(imagesFolder())) return [];
   return readdirSync(imagesFolder(), { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => ({ name, usedMs: statSync(join(imagesFolder(), name)).mtimeMs }))
     .sort((a, b) => b.usedMs - a.usedMs)
-    .slice(keep)
     .map(({ name }) => name);
 }
+
+/** Tags beyond the `keep` most recently used ones. */
+export const staleTags = (keep: number): readonly string[] => tagsInUse().slice(keep);
 
 /** Records of all images with this tag. */
 export function recordsOf(tag: string): readonly ImageRecord[] {

@@ -24,6 +24,8 @@ export interface BuildRequest {
   /** Seconds since 1970 that everything in the image carries. */
   readonly epochSeconds: number;
   readonly noCache?: boolean;
+  /** A stage of the file instead of its last. */
+  readonly target?: string;
 }
 
 export interface Engine {
@@ -34,6 +36,10 @@ export interface Engine {
   idOf(reference: string, options?: CommandOptions): Promise<string | undefined>;
   tag(from: string, to: string, options?: CommandOptions): Promise<void>;
   remove(references: readonly string[], options?: CommandOptions): Promise<void>;
+  /** References below `localhost/settlement-`, in no order. */
+  references(options?: CommandOptions): Promise<readonly string[]>;
+  /** Removes layers of ours that no named image needs. Docker's build cache clears itself away. */
+  prune(options?: CommandOptions): Promise<void>;
   /** A docker-archive, which `ctr images import` and `kind load image-archive` read. */
   save(reference: string, file: string, options?: CommandOptions): Promise<void>;
   load(file: string, options?: CommandOptions): Promise<void>;
@@ -42,6 +48,7 @@ export interface Engine {
   pull(reference: string, options?: CommandOptions): Promise<void>;
 }
 
+const VENDOR_LABEL = 'org.opencontainers.image.vendor=Settlement';
 const PROBE_TIMEOUT_MS = 20_000;
 const REGISTRY_TIMEOUT_MS = 8_000;
 
@@ -81,7 +88,7 @@ export function containersEnvironment(): Readonly<Record<string, string>> {
 
 /** The arguments of a build, apart from running it, so that each engine's can be looked at. */
 export function buildArguments(name: EngineName, request: BuildRequest): readonly string[] {
-  const { dockerfile, context, tag, args, contexts = {}, secrets = {}, volumes = [], epochSeconds } = request;
+  const { dockerfile, context, tag, args, contexts = {}, secrets = {}, volumes = [], epochSeconds, target } = request;
   const each = (flag: string, record: Readonly<Record<string, string>>): string[] => Object.entries(record).flatMap(([key, value]) => [flag, `${key}=${value}`]);
   return [
     'build',
@@ -89,6 +96,7 @@ export function buildArguments(name: EngineName, request: BuildRequest): readonl
     ...each('--build-arg', args),
     ...each('--build-context', contexts),
     ...Object.entries(secrets).flatMap(([id, source]) => ['--secret', `id=${id},src=${source}`]),
+    ...(target === undefined ? [] : ['--target', target]),
     ...(request.noCache === true ? ['--no-cache'] : []),
     // The host's network is what reaches the package registries; nothing of it is in the image.
     ...['--network', 'host'],
@@ -124,6 +132,15 @@ function engine(name: EngineName, environment: NodeJS.ProcessEnv): Engine {
     },
     async remove(references, options) {
       if (references.length > 0) await look([...(name === 'docker' ? ['image', 'rm'] : ['rmi']), ...references], options);
+    },
+    async references(options) {
+      const names = await call(['images', '--format', name === 'buildah' ? '{{.Name}}:{{.Tag}}' : '{{.Repository}}:{{.Tag}}'], options);
+      return names.split('\n').map((each) => each.trim()).filter((each) => each.startsWith('localhost/settlement-') && !each.endsWith(':<none>'));
+    },
+    async prune(options) {
+      // By the label that our files put first; buildah cannot choose, and so only clears a store that is ours alone.
+      if (name === 'podman') await look(['image', 'prune', '--force', '--filter', `label=${VENDOR_LABEL}`], options);
+      if (name === 'buildah' && environment['CONTAINERS_STORAGE_CONF']?.startsWith(cacheFolder()) === true) await look(['rmi', '--prune'], options);
     },
     async save(reference, file, options) {
       rmSync(file, { force: true });
