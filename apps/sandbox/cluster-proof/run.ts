@@ -9,7 +9,7 @@ import { imagesOnNodes } from '../src/cluster/images-on-nodes';
 import { namespaces } from '../src/cluster/installation';
 import { logHeads } from '../src/event-count';
 import { Observer } from '../src/observer';
-import { testCluster } from './test-cluster';
+import { testCluster, type TestCluster } from './test-cluster';
 import { seconds } from './pauses';
 import { Proof, type Scenario, type ScenarioResult } from './proof';
 import { markdownReport, table } from './report';
@@ -67,7 +67,13 @@ async function main(): Promise<number> {
   const startedAt = new Date();
   const startedAtMs = performance.now();
   const results: ScenarioResult[] = [];
-  const stage = await testCluster({ existing: options.existing, keep: options.keep, full, signal: abort.signal, say });
+  let stage: TestCluster;
+  try {
+    stage = await testCluster({ existing: options.existing, keep: options.keep, full, signal: abort.signal, say });
+  } catch (error) {
+    say(`✗ no cluster: ${error instanceof Error ? error.message : String(error)}`);
+    return abort.signal.aborted ? 130 : 1;
+  }
   try {
     results.unshift(await prove(stage, chosen, abort.signal, results));
   } catch (error) {
@@ -83,8 +89,8 @@ async function main(): Promise<number> {
 }
 
 /** Installs and runs the scenarios; what each has found goes into `results` as it ends. Answers what the installation took. */
-async function prove(stage: Awaited<ReturnType<typeof testCluster>>, chosen: readonly Scenario[], abort: AbortSignal, results: ScenarioResult[]): Promise<ScenarioResult> {
-  const cluster = await clusterAccess(stage.local);
+async function prove(stage: TestCluster, chosen: readonly Scenario[], abort: AbortSignal, results: ScenarioResult[]): Promise<ScenarioResult> {
+  const cluster = await clusterAccess(stage.local, abort);
   const installing = performance.now();
   const tag = options.existing ? await installedTag(cluster) : await imagesOnNodes(stage.local, options.tag, say, abort);
   const installedAtMs = performance.now();

@@ -20,17 +20,19 @@ export interface Cluster extends Pick<LocalCluster, 'kubeconfig' | 'onNode' | 'k
   nodes(): Promise<readonly ClusterNode[]>;
 }
 
-export async function clusterAccess(local: LocalCluster): Promise<Cluster> {
+/** `signal` ends the programs that run on behalf of it, so that nobody waits for a helm that waits for pods. */
+export async function clusterAccess(local: LocalCluster, signal?: AbortSignal): Promise<Cluster> {
+  const until: CallOptions = signal === undefined ? {} : { signal };
   const kubectl = await Kubectl.on(local.kubeconfig);
   const helm = await Helm.on(local.kubeconfig);
-  const get = <T>(args: readonly string[]): Promise<T> => kubectl.get(args, (json) => json as T);
+  const get = async <T>(args: readonly string[]): Promise<T> => JSON.parse(await kubectl.run(['get', ...args, '-o', 'json'], until)) as T;
   return {
     kubeconfig: local.kubeconfig,
     onNode: (node, command) => local.onNode(node, command),
     killNode: (node) => local.killNode(node),
     startNode: (node) => local.startNode(node),
-    kubectl: (args, options) => kubectl.run(args, options),
-    helm: (args, options) => helm.run(args, options),
+    kubectl: (args, options) => kubectl.run(args, { ...until, ...options }),
+    helm: (args, options) => helm.run(args, { ...until, ...options }),
     get,
     async nodes() {
       const { items } = await get<NodeList>(['nodes']);

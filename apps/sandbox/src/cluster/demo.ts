@@ -12,6 +12,6 @@ export function demoOn(local: LocalCluster, argv: readonly string[]): Promise<nu
     const startedAtMs = systemClock.monotonicMs();
     const view = new LiveView();
     view.say('· connecting to the cluster');
-    return driveDemo(await clusterTarget(await clusterAccess(local)), options, systemClock, abort, view, startedAtMs);
+    return driveDemo(await clusterTarget(await clusterAccess(local, abort)), options, systemClock, abort, view, startedAtMs);
   });
 }
