@@ -48,7 +48,9 @@ export function prepareCluster(): Preparation {
       });
     });
   const work = async (): Promise<string | undefined> =>
-    (await step('building the cluster’s programs and operators', kube, ['build', '--default'])) ?? (await step('building the images', process.execPath, [runner, 'images']));
+    (engineIsToBeInstalled() ? await step('installing what builds images', 'bash', [join(repositoryRoot, 'deploy/images/prepare')]) : undefined)
+    ?? (await step('building the cluster’s programs and operators', kube, ['build', '--default']))
+    ?? (await step('building the images', process.execPath, [runner, 'images']));
   return {
     done: work(),
     stop() {
@@ -62,6 +64,12 @@ export function prepareCluster(): Preparation {
       }
     },
   };
+}
+
+/** As root on Debian without Docker, so that a fresh machine needs no other step; anybody else hears from `npm run images` what is missing. */
+function engineIsToBeInstalled(): boolean {
+  const says = (command: string, ...args: string[]): boolean => spawnSync(command, args, { stdio: 'ignore', timeout: 20_000 }).status === 0;
+  return process.getuid?.() === 0 && says('apt-get', '--version') && !says('docker', 'info');
 }
 
 export interface ClusterOutcome {

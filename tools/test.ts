@@ -64,7 +64,7 @@ interface VitestReport {
   readonly testResults: readonly { name: string; status: string; message: string; assertionResults: readonly { fullName: string; status: string }[] }[];
 }
 
-async function vitest(project: string): Promise<void> {
+async function vitest(project: string, ...more: readonly string[]): Promise<void> {
   const folder = join(repositoryRoot, 'node_modules/.cache/settlement/reports');
   const file = join(folder, `${project}.json`);
   mkdirSync(folder, { recursive: true });
@@ -72,6 +72,7 @@ async function vitest(project: string): Promise<void> {
   const code = await run(process.execPath, [
     join(repositoryRoot, 'node_modules/vitest/vitest.mjs'), 'run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`,
     ...(options.filter === undefined ? [] : [options.filter]),
+    ...more,
   ]);
   if (!existsSync(file)) {
     if (!interrupted) count({ name: `${project}: the runner ended with code ${code} and no report`, ok: false, output: '' });
@@ -137,13 +138,16 @@ if (wants('static')) {
 }
 if (wants('forge') && !interrupted && options.filter === undefined) await forge();
 if (wants('unit') && !interrupted) await vitest('unit');
-if (wants('int') && !interrupted) await vitest('int');
+// It runs in containers of the images that are just being built; without a preparation, of those that there are, or says that there are none.
+const onImages = 'libs/cluster/src/images/containers.int.spec.ts';
+if (wants('int') && !interrupted) await vitest('int', ...(preparation === undefined ? [] : ['--exclude', onImages]));
 if (obstacle !== undefined) noCluster(obstacle);
 if (preparation !== undefined && !interrupted) {
   process.stdout.write('cluster: waiting for what is being built for it\n');
   const problem = await preparation.done;
   if (problem !== undefined && !interrupted) count({ name: 'cluster: its programs and images build', ok: false, output: problem });
   else if (!interrupted) {
+    if (wants('int')) await vitest('int', onImages);
     const outcome = await clusterProof(run);
     total.passed += outcome.passed;
     total.failed += outcome.failed;

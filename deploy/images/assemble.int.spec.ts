@@ -72,6 +72,17 @@ describe('the contents of an image', () => {
   });
 });
 
+it('the layers of all images at once hold what each holds alone, with files of one time', () => {
+  const all = join(folder, 'all');
+  execFileSync(node, [join(root, 'deploy/images/assemble.mjs'), '--all', all], { cwd: root, env: { ...process.env, EPOCHS: 'relayer=1700000000' } });
+  const images = Object.keys((JSON.parse(readFileSync(join(root, 'deploy/images/programs.json'), 'utf8')) as { images: object }).images);
+  expect(readdirSync(all).sort()).toEqual(images.sort());
+  const contents = (...paths: string[]): string => execFileSync('sh', ['-c', 'for each in "$@"; do (cd "$each" && find . -type f -exec sha256sum {} + && find . -type l -printf "%p %l\\n"); done | sort', 'sh', ...paths], { encoding: 'utf8', maxBuffer: 1 << 26 });
+  expect(contents(join(all, 'relayer/packages'), join(all, 'relayer/programs'))).toBe(contents(assemble('relayer', 'alone')));
+  const late = execFileSync('find', [all, '-mindepth', '2', '-newermt', '1970-01-02'], { encoding: 'utf8' });
+  expect(late).toBe('');
+}, 240_000);
+
 it('an image that needs a package for development is refused', () => {
   const programs = join(root, 'deploy/images/programs.json');
   expect(existsSync(programs)).toBe(true);

@@ -21,6 +21,11 @@ describe('a build by each engine', () => {
     expect(buildArguments(name, { ...request, noCache: true })).toContain('--no-cache');
   });
 
+  it('builds a stage of the file when it is named', () => {
+    expect(after(buildArguments('podman', { ...request, target: 'build' }), '--target')).toEqual(['build']);
+    expect(buildArguments('podman', request)).not.toContain('--target');
+  });
+
   it('carries the commit’s time in the way of each', () => {
     expect(after(buildArguments('podman', request), '--timestamp')).toEqual(['7']);
     expect(after(buildArguments('buildah', request), '--timestamp')).toEqual(['7']);
