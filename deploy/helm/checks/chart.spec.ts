@@ -1,8 +1,11 @@
-import { describe, expect, it } from 'vitest';
-import { CHART, given, helm, overlayFlags, overlays, KUBE_VERSION, NAMESPACE } from './helm';
+import { describe, expect, it, vi } from 'vitest';
+import { CHART, given, helm, overlayFlags, overlays, servingOverlays, KUBE_VERSION, NAMESPACE } from './helm';
 import { describeViolations, kindOf } from './manifests';
 import { CAPABILITIES, helmMissing, releases } from './rule-suite';
 import { validateManifest } from './schemas/validate-manifest';
+
+// Helm renders in a second on a quiet machine, and in a minute on one that is busy with clusters.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 describe.skipIf(helmMissing !== undefined)('the chart', () => {
   it('has overlays for three environments and three regions', () => {
@@ -26,9 +29,9 @@ describe.skipIf(helmMissing !== undefined)('the chart', () => {
     expect(one.output).toBe(two.output);
   });
 
-  it('renders, for every overlay and capability, only manifests that meet their schema', async () => {
+  it('renders, for every overlay of a serving region and capability, only manifests that meet their schema', async () => {
     const rendered = await releases();
-    expect(rendered).toHaveLength(overlays().length * CAPABILITIES.length);
+    expect(rendered).toHaveLength(servingOverlays().length * CAPABILITIES.length);
     const seen = new Map<string, string>();
     for (const release of rendered) {
       expect(release.manifests.length).toBeGreaterThan(40);

@@ -40,6 +40,11 @@ export function overlays(): Overlay[] {
   return names('environments').flatMap((environment) => names('regions').map((region) => ({ environment, region })));
 }
 
+/** The region that votes on commits and serves nobody: what a serving region must have does not hold for it (witness.spec.ts). */
+const WITNESS = 'witness';
+export const servingOverlays = (): Overlay[] => overlays().filter(({ region }) => region !== WITNESS);
+export const witnessOverlays = (): Overlay[] => overlays().filter(({ region }) => region === WITNESS);
+
 export const overlayFlags = ({ environment, region }: Overlay): string[] => ['--values', join(CHART, 'environments', `${environment}.yaml`), '--values', join(CHART, 'regions', `${region}.yaml`)];
 
 /** What an installation has to say itself: which build it is, and, without a store of secrets, its secrets. */

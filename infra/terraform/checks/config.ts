@@ -6,8 +6,7 @@ import { join } from 'node:path';
 export const providerVersion = '5.100.0';
 
 /** Folders that hold `<registry>/hashicorp/aws/<version>/`, the given one first. */
-const places = (): string[] => {
-  const given = process.env['SETTLEMENT_TERRAFORM_PLUGIN_DIR'];
+const places = (given: string | undefined): string[] => {
   if (given !== undefined && given !== '') return [given];
   const home = homedir();
   return [
@@ -20,12 +19,12 @@ const holdsProvider = (folder: string): boolean =>
   existsSync(folder) && readdirSync(folder, { withFileTypes: true }).some((registry) => registry.isDirectory() && existsSync(join(folder, registry.name, 'hashicorp/aws', providerVersion)));
 
 /** A mirror of the provider for `terraform init -plugin-dir`, or undefined if there is none at hand. */
-export function pluginDir(): string | undefined {
-  return places().find(holdsProvider);
+export function pluginDir(given = process.env['SETTLEMENT_TERRAFORM_PLUGIN_DIR']): string | undefined {
+  return places(given).find(holdsProvider);
 }
 
 /** What a terraform process is given: nothing of the caller's account, configuration or variables. */
 export function terraformEnvironment(): NodeJS.ProcessEnv {
   const passed = Object.entries(process.env).filter(([name]) => ['PATH', 'HOME', 'TMPDIR', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'SSL_CERT_FILE', 'SETTLEMENT_RUN_ID'].includes(name));
-  return { ...Object.fromEntries(passed), TF_CLI_CONFIG_FILE: '/dev/null', TF_IN_AUTOMATION: '1', CHECKPOINT_DISABLE: '1', AWS_EC2_METADATA_DISABLED: 'true', NO_COLOR: '1' };
+  return { ...Object.fromEntries(passed), TF_CLI_CONFIG_FILE: '/dev/null', TF_IN_AUTOMATION: '1', CHECKPOINT_DISABLE: '1', GOGC: '400', AWS_EC2_METADATA_DISABLED: 'true', NO_COLOR: '1' };
 }

@@ -1,6 +1,11 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { pluginDir, providerVersion } from './config';
 import { blocksOf } from './hcl';
 import { sourcePolicies, sourcesOfRepository } from './sources';
+import { terraformMissing } from './terraform';
 
 const sources = sourcesOfRepository();
 
@@ -25,6 +30,22 @@ provider "aws" {}
   });
   it('says so when a block is not closed', () => expect(() => blocksOf('resource "a" "b" {')).toThrow('not closed'));
   it('refuses what it does not understand', () => expect(() => blocksOf('x = <<EOF\nEOF')).toThrow('heredocs'));
+});
+
+describe('a machine without Terraform or a mirror of its provider', () => {
+  it('is told that there is no program', async () => expect(await terraformMissing({ PATH: join(tmpdir(), 'settlement-no-such-folder') })).toBe('no terraform in PATH'));
+  it('is told of no mirror by a folder that lacks the pinned version', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'settlement-mirror-'));
+    try {
+      expect(pluginDir(folder)).toBeUndefined();
+      mkdirSync(join(folder, 'registry.example/hashicorp/aws/5.0.0'), { recursive: true });
+      expect(pluginDir(folder)).toBeUndefined();
+      mkdirSync(join(folder, 'registry.example/hashicorp/aws', providerVersion), { recursive: true });
+      expect(pluginDir(folder)).toBe(folder);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
 });
 
 describe.each(sourcePolicies)('$name', ({ check, plant }) => {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
@@ -40,9 +40,9 @@ const planned = z.object({
 });
 
 /** Runs to the end, whatever it says. A time limit, because a provider that cannot start would hang for ever. */
-export function terraform(args: readonly string[], cwd: string, timeoutMs = 180_000): Promise<Ran> {
+export function terraform(args: readonly string[], cwd: string, timeoutMs = 540_000, environment = terraformEnvironment()): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const child = spawn('terraform', args, { cwd, env: terraformEnvironment(), stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutMs });
+    const child = spawn('terraform', args, { cwd, env: environment, stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutMs });
     const chunks: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
     child.stderr.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -52,9 +52,9 @@ export function terraform(args: readonly string[], cwd: string, timeoutMs = 180_
 }
 
 /** Why Terraform cannot be asked here, or undefined if it can. */
-export async function terraformMissing(): Promise<string | undefined> {
+export async function terraformMissing(environment = terraformEnvironment()): Promise<string | undefined> {
   try {
-    const { code, output } = await terraform(['version'], tmpdir(), 30_000);
+    const { code, output } = await terraform(['version'], tmpdir(), 120_000, environment);
     return code === 0 ? undefined : `terraform version failed: ${output}`;
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 'no terraform in PATH';
@@ -76,16 +76,24 @@ export async function initialisedCopy(): Promise<Workspace> {
   cpSync(source, folder, { recursive: true, filter: (path) => !['.terraform', 'checks', '.terraform.lock.hcl'].includes(basename(path)) });
   const workspace: Omit<Workspace, 'unavailable'> = { folder, stack: (stack) => join(folder, 'stacks', stack), remove: () => rmSync(folder, { recursive: true, force: true }) };
   const mirror = pluginDir();
-  for (const stack of stacks) {
-    // Without a mirror the registry is asked, briefly: a machine without network must not wait for it.
-    const { code, output } = await terraform(
-      ['init', '-backend=false', '-input=false', ...(mirror === undefined ? [] : [`-plugin-dir=${mirror}`])], workspace.stack(stack), mirror === undefined ? 60_000 : 120_000,
-    );
-    if (code !== 0 && mirror === undefined) return { ...workspace, unavailable: 'no mirror of the provider, and the registry did not answer (SETTLEMENT_TERRAFORM_PLUGIN_DIR names a mirror)' };
-    if (code !== 0) {
-      workspace.remove();
-      throw new Error(`terraform init of ${stack} failed:\n${output}`);
-    }
+  const [first, ...others] = stacks;
+  // Without a mirror the registry is asked, briefly: a machine without network must not wait for it.
+  const { code, output } = await terraform(
+    ['init', '-backend=false', '-input=false', ...(mirror === undefined ? [] : [`-plugin-dir=${mirror}`])], workspace.stack(first), mirror === undefined ? 60_000 : 540_000,
+  );
+  if (code !== 0 && mirror === undefined) return { ...workspace, unavailable: 'no mirror of the provider, and the registry did not answer (SETTLEMENT_TERRAFORM_PLUGIN_DIR names a mirror)' };
+  const failed = (stack: Stack, what: string): never => {
+    workspace.remove();
+    throw new Error(`terraform could not prepare ${stack}:\n${what}`);
+  };
+  if (code !== 0) failed(first, output);
+  // All stacks pin one version of one provider, so one lock and one digest over its 700 MB serve all; a stack that asked for another
+  // version would be refused by the lock. Modules are each stack's own.
+  for (const stack of others) {
+    const got = await terraform(['get'], workspace.stack(stack));
+    if (got.code !== 0) failed(stack, got.output);
+    cpSync(join(workspace.stack(first), '.terraform.lock.hcl'), join(workspace.stack(stack), '.terraform.lock.hcl'));
+    symlinkSync(join(workspace.stack(first), '.terraform/providers'), join(workspace.stack(stack), '.terraform/providers'));
   }
   return { ...workspace, unavailable: undefined };
 }

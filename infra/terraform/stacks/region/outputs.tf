@@ -8,7 +8,7 @@ locals {
   chart = {
     # The chart knows production, staging and local; a drill is as strict as production and is called staging there.
     environment = var.environment == "production" ? "production" : "staging"
-    region      = { name = local.region.name, zones = local.region.azs }
+    region      = { name = local.region.name, role = local.serving ? "serving" : "witness", zones = local.region.azs }
     image       = { registry = "${var.account_id}.dkr.ecr.${local.region.name}.amazonaws.com" }
     services = {
       for service in ["gateway", "relayer", "paymaster", "batch-settlement", "compliance-screening"] : service => merge(
@@ -27,7 +27,9 @@ locals {
       # A commit needs one of the two other regions; their names are what they call themselves when they follow.
       voters  = sort([for peer in local.peers : peer.name])
       storage = { size = "${var.postgres_volume.size_gib}Gi", storageClass = module.postgres.storage_class.metadata.name }
-      backup  = { enabled = local.serving, method = "plugin", objectStoreName = "settlement-postgres" }
+      # Its size is the environment's; without a class it would be of the cluster's default, which is under no key of ours.
+      walStorage = { storageClass = module.postgres.storage_class.metadata.name }
+      backup     = { enabled = local.serving, method = "plugin", objectStoreName = "settlement-postgres" }
     }
     kafka = {
       mode              = "strimzi"

@@ -73,7 +73,7 @@ run "witness" {
   }
 
   assert {
-    condition     = yamldecode(output.helm_values).postgres.instances == 1 && !yamldecode(output.helm_values).postgres.backup.enabled
+    condition     = yamldecode(output.helm_values).region.role == "witness" && yamldecode(output.helm_values).postgres.instances == 1 && !yamldecode(output.helm_values).postgres.backup.enabled
     error_message = "The witness is one Postgres that votes and archives nothing."
   }
 
