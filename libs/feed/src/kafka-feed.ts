@@ -24,7 +24,8 @@ const BATCH_SIZE_MAX = 500;
 const SESSION_TIMEOUT_MS = 6_000;
 /** Short, because a rebalance is only noticed with a heartbeat. */
 const HEARTBEAT_MS = 1_000;
-const FETCH_WAIT_MS = 250;
+/** A record ends the wait at once; a short wait only costs idle consumers a request to every broker each time. */
+const FETCH_WAIT_MS = 1_000;
 const OFFSET_COMMIT_MS = 1_000;
 const LAG_POLL_MS = 2_000;
 const PARTITIONS_AT_ONCE = 16;

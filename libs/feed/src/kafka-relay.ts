@@ -43,8 +43,8 @@ export interface RunningRelay {
 const BATCH_EVENTS_MAX = 500;
 /** Below the brokers' usual limit for one request's record batch (1 MiB), with room for the records' own overhead. */
 const BATCH_BYTES_MAX = 700_000;
-/** Appends of this process wake the relay at once; those of another replica of the service are seen at this pace. */
-const POLL_MS = 250;
+/** Appends wake the relay, those of other replicas as soon as the store sees their heads. This is for a signal that was lost. */
+const POLL_MS = 2_000;
 const BACK_OFF = { firstMs: 100, maxMs: 3_000 };
 const PROBE_TIMEOUT_MS = 30_000;
 /** How often the owner of a partition notes how far it has come. */
@@ -98,6 +98,8 @@ class KafkaRelay implements RunningRelay {
   /** Acknowledged up to here, per partition. */
   readonly #acknowledged = new Map<number, bigint>();
   readonly #wakes = new Set<() => void>();
+  /** Signals so far: one that comes between a look at the log and the wait for news must not be missed. */
+  #advances = 0;
   #done: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: KafkaRelayOptions) {
@@ -130,6 +132,7 @@ class KafkaRelay implements RunningRelay {
   }
 
   #wakeAll(): void {
+    this.#advances += 1;
     for (const wake of [...this.#wakes]) wake();
   }
 
@@ -319,11 +322,12 @@ class KafkaRelay implements RunningRelay {
       try {
         lane.proved ||= await this.#proveSameLog(partition, lane.end);
         this.#acknowledged.set(partition, lane.position);
+        const advances = this.#advances;
         const events = await store.readPartition(partition, lane.position, BATCH_EVENTS_MAX);
         if (events.length === 0) {
           this.#metrics.lagEvents.set({ source: store.source, partition }, 0);
           await this.#note(lane, false);
-          await this.#news(ended);
+          await this.#news(ended, advances);
           continue;
         }
         this.#metrics.lagEvents.set({ source: store.source, partition }, Number((await store.head(partition)) - lane.position));
@@ -376,8 +380,9 @@ class KafkaRelay implements RunningRelay {
     });
   }
 
-  /** Waits for an append of this process, or a while for one of another. */
-  async #news(ended: AbortSignal): Promise<void> {
+  /** Waits for an append, or a while for one whose signal was lost. Ends at once when one came since `advances` was read. */
+  async #news(ended: AbortSignal, advances: number): Promise<void> {
+    if (this.#advances !== advances) return;
     const woken = new AbortController();
     const wake = (): void => {
       woken.abort();
