@@ -40,6 +40,9 @@ export interface UpgradeOptions {
   readonly set?: readonly string[];
 }
 
+/** Little, so that three nodes and the traffic's own process fit on two cores with room for what a disturbance adds. */
+const RATE_PER_SECOND = 3;
+
 /** What a scenario works with, and where it puts down what it found. */
 export class Proof {
   readonly faults: string[] = [];
@@ -75,7 +78,7 @@ export class Proof {
 
   /** Steady traffic around a disturbance. Checks the money; and, unless failures belong to the fault, that no request failed. */
   async underLoad(options: { readonly label: string; readonly perSecond?: number; readonly failures: 'none' | 'allowed' }, disturb: (load: SteadyLoad) => Promise<void>): Promise<LoadReport> {
-    const report = await underLoad(this.target, this.observer, { label: options.label, perSecond: options.perSecond ?? 6 }, this.abort, disturb);
+    const report = await underLoad(this.target, this.observer, { label: options.label, perSecond: options.perSecond ?? RATE_PER_SECOND }, this.abort, disturb);
     const { failed, requests, pausesMs, latencyMs, money } = report;
     const reasons = [...new Set(failed.map(({ failure }) => failure))].slice(0, 4).join('; ');
     if (options.failures === 'none') this.check(`${options.label}: no failed request`, failed.length === 0, failed.length === 0 ? `${requests} requests, each sent once` : `${failed.length} of ${requests} failed: ${reasons}`);
