@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { repositoryRoot } from '@settlement/config/repository-root';
@@ -8,7 +8,7 @@ import { locateKafkaJars } from '@settlement/local-stack/kafka-jars';
 import { readRecord, recordsOf, removeTag, staleTags, tagFolder, tagsInUse, touchTag, writeRecord, type ImageRecord } from './cache';
 import { commitOf, imageNames, inputsOf, isProgramImage, programImages, referenceOf, tagOf, type CommitFacts, type ImageName, type Inputs } from './catalogue';
 import type { CommandOptions } from './command';
-import { buildSecrets, findEngine, type BuildRequest, type Engine, type EngineName } from './engine';
+import { buildSecrets, findEngine, lastStage, type BuildRequest, type Engine, type EngineName } from './engine';
 import { alone } from './lock';
 import { aptVolumes, basesFor, type Bases } from './local-base';
 import { writeBill } from './bill';
@@ -57,6 +57,7 @@ async function build(options: BuildImagesOptions): Promise<ImageSet> {
   say(`${engine.name}, ${bases.local ? 'bases made here' : 'bases from a registry'}, tag ${tag}`);
   tagFolder(tag);
   const facts = factsOf(inputs);
+  const builder = {};
   const images: (ImageRecord & { made: boolean })[] = [];
   for (const name of only) {
     const input = inputs.get(name);
@@ -67,7 +68,7 @@ async function build(options: BuildImagesOptions): Promise<ImageSet> {
       say(`  = ${kept.image}`);
       continue;
     }
-    images.push({ ...(await make({ name, tag, input, facts, engine, bases, options, commands, quiet })), made: true });
+    images.push({ ...(await make({ name, tag, input, facts, builder, engine, bases, options, commands, quiet })), made: true });
   }
   touchTag(tag);
   if (images.some((image) => image.made)) await clearAway(engine, quiet);
@@ -98,7 +99,7 @@ export function verifyImage(name: ImageName, options: BuildImagesOptions): Promi
     const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
     try {
       const again = { ...options, noCache: true };
-      await engine.build(await requestOf({ name, tag, input, facts: factsOf(inputs), engine, bases, options: again, commands: quiet, quiet }, reference, folder), { ...quiet, ...(options.onLine === undefined ? {} : { onLine: options.onLine }) });
+      await engine.build(await requestOf({ name, tag, input, facts: factsOf(inputs), builder: {}, engine, bases, options: again, commands: quiet, quiet }, reference, folder), { ...quiet, ...(options.onLine === undefined ? {} : { onLine: options.onLine }) });
       return { image: first.image, first: first.digest, again: (await engine.idOf(reference, quiet)) ?? 'lost' };
     } finally {
       await engine.remove([reference]);
@@ -128,6 +129,8 @@ interface Making {
   readonly tag: string;
   readonly input: Inputs;
   readonly facts: Facts;
+  /** Whether the stages that all images share are there in this run. */
+  readonly builder: { made?: Promise<void> };
   readonly engine: Engine;
   readonly bases: Bases;
   readonly options: BuildImagesOptions;
@@ -148,9 +151,7 @@ async function make(making: Making): Promise<ImageRecord> {
     const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
     try {
       const request = await requestOf(making, byInputs, folder);
-      // Under a name of its own what all images share is no leftover, and the next build finds it. BuildKit keeps it without a name.
-      if (isProgramImage(name) && engine.name !== 'docker') await engine.build({ ...request, tag: BUILDER, target: 'build' }, making.commands);
-      await engine.build(request, making.commands);
+      await engine.build(isProgramImage(name) && engine.name !== 'docker' ? await onBuilder(making, request, folder) : request, making.commands);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -166,6 +167,21 @@ async function make(making: Making): Promise<ImageRecord> {
   writeRecord(tag, name, record);
   options.say(`  ${known === undefined ? '✓' : '~'} ${image} (${(record.bytes / 1e6).toFixed(0)} MB, ${((performance.now() - startedMs) / 1000).toFixed(1)} s)`);
   return record;
+}
+
+/**
+ * The same build without the stages that all images share: those become an image of their own, once a run. BuildKit does so by itself;
+ * podman and buildah look through all steps again for every image, and would lose them with the layers that nobody names.
+ */
+async function onBuilder({ facts, builder, engine, commands }: Making, request: BuildRequest, folder: string): Promise<BuildRequest> {
+  builder.made ??= engine.build({ ...request, tag: BUILDER, target: 'build', epochSeconds: Math.max(...programImages.map((each) => facts(each).epochSeconds)) }, commands);
+  await builder.made;
+  const dockerfile = join(folder, 'Dockerfile');
+  writeFileSync(dockerfile, lastStage(readFileSync(request.dockerfile, 'utf8'), BUILDER));
+  const { EPOCHS: _epochs, ...args } = request.args;
+  const context = join(folder, 'empty');
+  mkdirSync(context);
+  return { ...request, dockerfile, args, context, secrets: {}, ignoreFile: undefined };
 }
 
 async function requestOf({ name, facts, bases, options }: Making, reference: string, folder: string): Promise<BuildRequest> {

@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { referenceOf, tagOf, type Inputs } from './catalogue';
-import { buildArguments, type BuildRequest } from './engine';
+import { buildArguments, lastStage, type BuildRequest } from './engine';
 
 const request: BuildRequest = {
   dockerfile: 'D', context: 'C', tag: 'localhost/settlement-gateway:t', epochSeconds: 7,
@@ -38,6 +39,13 @@ describe('a build by each engine', () => {
     const args = buildArguments('docker', request);
     for (const flag of ['--isolation', '--ignorefile', '--volume', '--timestamp', '--format', '--layers']) expect(args).not.toContain(flag);
   });
+});
+
+it('the last stage alone copies from an image of the stage before', () => {
+  const file = '# about\nARG BASE=a\n\nFROM one AS x\nRUN x\nFROM x AS build\nRUN y\n\nFROM ${BASE}\nCOPY --from=build /out/ /\n';
+  expect(lastStage(file, 'builder:newest')).toBe('# about\nARG BASE=a\n\nFROM builder:newest AS build\n\nFROM ${BASE}\nCOPY --from=build /out/ /\n');
+  const ours = readFileSync('deploy/images/Dockerfile', 'utf8');
+  expect(new Set([...lastStage(ours, 'b').matchAll(/--from=(\S+)/g)].map(([, stage]) => stage))).toEqual(new Set(['build']));
 });
 
 describe('names', () => {

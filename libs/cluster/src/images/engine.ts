@@ -12,7 +12,7 @@ export const engineNames: readonly EngineName[] = ['docker', 'podman', 'buildah'
 export interface BuildRequest {
   readonly dockerfile: string;
   readonly context: string;
-  readonly ignoreFile?: string;
+  readonly ignoreFile?: string | undefined;
   readonly tag: string;
   readonly args: Readonly<Record<string, string>>;
   /** Folders beside the context, by name. */
@@ -110,6 +110,12 @@ export function buildArguments(name: EngineName, request: BuildRequest): readonl
         ]),
     context,
   ];
+}
+
+/** A Dockerfile's last stage with all that it copies from others taken from the stage `build` of `image`. */
+export function lastStage(dockerfile: string, image: string): string {
+  const stages = [...dockerfile.matchAll(/^FROM .*$/gm)].map(({ index }) => index);
+  return `${dockerfile.slice(0, stages[0])}FROM ${image} AS build\n\n${dockerfile.slice(stages.at(-1))}`;
 }
 
 function engine(name: EngineName, environment: NodeJS.ProcessEnv): Engine {
