@@ -132,11 +132,16 @@ describe.skipIf(why !== undefined)('with a provider', () => {
       });
       describe.skipIf(noHelm !== undefined)('rendered', () => {
         const overlay = environment === 'production' ? 'production' : 'staging';
-        const installation = async (): Promise<Installation> => {
+        let release: Promise<string> | undefined;
+        const accepted = async (): Promise<string> => {
           const { ok, output } = await rendering(overlay, values());
           if (!ok) throw new Error(output);
+          return output;
+        };
+        const installation = async (): Promise<Installation> => {
+          release ??= accepted();
           const { outputs, resources } = planOf(environment, role);
-          return { release: documents(output), before: documents(z.string().parse(outputs.get('manifests'))), region: resources, shared: planOf(environment, 'environment').resources };
+          return { release: documents(await release), before: documents(z.string().parse(outputs.get('manifests'))), region: resources, shared: planOf(environment, 'environment').resources };
         };
         const planted: readonly (readonly [string, (installed: Installation) => Installation])[] = [
           ['its service accounts', (installed) => ({ ...installed, release: installed.release.filter((it) => !identify(it).startsWith('ServiceAccount/') && !identify(it).startsWith('Cluster/')) })],
