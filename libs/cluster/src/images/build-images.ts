@@ -102,6 +102,7 @@ export function verifyImage(name: ImageName, options: BuildImagesOptions): Promi
       await engine.build(await requestOf({ name, tag, input, facts: factsOf(inputs), builder: {}, engine, bases, options: again, commands: quiet, quiet }, reference, folder), { ...quiet, ...(options.onLine === undefined ? {} : { onLine: options.onLine }) });
       return { image: first.image, first: first.digest, again: (await engine.idOf(reference, quiet)) ?? 'lost' };
     } finally {
+      await engine.removeRemains();
       await engine.remove([reference]);
       await engine.prune();
       rmSync(folder, { recursive: true, force: true });
@@ -152,6 +153,9 @@ async function make(making: Making): Promise<ImageRecord> {
     try {
       const request = await requestOf(making, byInputs, folder);
       await engine.build(isProgramImage(name) && engine.name !== 'docker' ? await onBuilder(making, request, folder) : request, making.commands);
+    } catch (error) {
+      await engine.removeRemains();
+      throw error;
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -221,5 +225,7 @@ async function clearAway(engine: Engine, quiet: CommandOptions): Promise<void> {
     return inputs !== undefined && !kept.has(inputs);
   });
   await engine.remove([...stale.filter((each) => present.includes(each)), ...unused], quiet);
+  // Also what a build left that was killed: nobody else builds now.
+  await engine.removeRemains();
   await engine.prune(quiet);
 }

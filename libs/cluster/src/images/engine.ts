@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { OperationalError } from '@settlement/kernel/errors';
@@ -38,6 +38,8 @@ export interface Engine {
   remove(references: readonly string[], options?: CommandOptions): Promise<void>;
   /** References below `localhost/settlement-`, in no order. */
   references(options?: CommandOptions): Promise<readonly string[]>;
+  /** Removes what a build that was stopped has left in our own store: its working containers, their mounts, its temporary files. Not while another runs. */
+  removeRemains(): Promise<void>;
   /** Removes layers of ours that no named image needs. Docker's build cache clears itself away. */
   prune(options?: CommandOptions): Promise<void>;
   /** A docker-archive, which `ctr images import` and `kind load image-archive` read. */
@@ -121,6 +123,7 @@ export function lastStage(dockerfile: string, image: string): string {
 function engine(name: EngineName, environment: NodeJS.ProcessEnv): Engine {
   const call = (args: readonly string[], options: CommandOptions = {}): Promise<string> => run(name, args, { ...options, environment });
   const look = (args: readonly string[], options: CommandOptions = {}) => attempt(name, args, { ...options, environment });
+  const ownStore = environment['CONTAINERS_STORAGE_CONF']?.startsWith(cacheFolder()) === true;
   return {
     name,
     environment,
@@ -143,10 +146,18 @@ function engine(name: EngineName, environment: NodeJS.ProcessEnv): Engine {
       const names = await call(['images', '--format', name === 'buildah' ? '{{.Name}}:{{.Tag}}' : '{{.Repository}}:{{.Tag}}'], options);
       return names.split('\n').map((each) => each.trim()).filter((each) => each.startsWith('localhost/settlement-') && !each.endsWith(':<none>'));
     },
+    async removeRemains() {
+      if (name === 'docker' || !ownStore) return;
+      const said = await look(name === 'podman' ? ['ps', '--all', '--external', '--format', '{{.ID}} {{.Names}}'] : ['containers', '--format', '{{.ContainerID}} {{.ContainerName}}']);
+      const working = said.stdout.split('\n').map((line) => line.split(' ')).filter(([, container]) => /-working-container(-\d+)?$/.test(container ?? '')).map(([id]) => id ?? '');
+      if (working.length > 0) await look(['rm', ...(name === 'podman' ? ['--force'] : []), ...working]);
+      const temporary = environment['TMPDIR'] ?? '';
+      if (temporary.startsWith(cacheFolder())) for (const each of readdirSync(temporary)) if (/^(buildah|storage)\d+$/.test(each)) rmSync(join(temporary, each), { recursive: true, force: true });
+    },
     async prune(options) {
       // By the label that our files put first; buildah cannot choose, and so only clears a store that is ours alone.
       if (name === 'podman') await look(['image', 'prune', '--force', '--filter', `label=${VENDOR_LABEL}`], options);
-      if (name === 'buildah' && environment['CONTAINERS_STORAGE_CONF']?.startsWith(cacheFolder()) === true) await look(['rmi', '--prune'], options);
+      if (name === 'buildah' && ownStore) await look(['rmi', '--prune'], options);
     },
     async save(reference, file, options) {
       rmSync(file, { force: true });
