@@ -4,7 +4,7 @@ import type { Clock } from '@settlement/kernel/time';
 import type { Logger } from '@settlement/observability/logger';
 import { GrpcModule } from '@settlement/rpc/grpc.module';
 import { InfrastructureModule } from '@settlement/service/infrastructure.module';
-import type { ServiceShell } from '@settlement/service/run-service';
+import type { ServiceShell } from '@settlement/service/service-shell';
 import { CLOCK, EVENT_STORE, LOGGER } from '@settlement/service/tokens';
 import { batchSettlementService } from './batch-settlement.grpc';
 import type { BatchSettlementConfig } from './config';

@@ -4,7 +4,8 @@ import { openEventStore, singleDatabase, type PostgresEventStore } from '@settle
 import type { FeedProjection } from '@settlement/feed/feed-consumer';
 import { ulidSource } from '@settlement/kernel/ids';
 import type { UnixNs } from '@settlement/kernel/time';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import { MerchantRegistered, PaymentCollected, PaymentConfirmed, PaymentDisputed, PaymentReorged, RefundRequested } from '@settlement/proto/gateway/v1/events';
 import { TransactionFinalized, TransactionIncluded, TransactionReorged, type IntentKind, type IntentOutcome } from '@settlement/proto/relayer/v1/events';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';

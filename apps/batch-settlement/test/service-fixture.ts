@@ -7,7 +7,8 @@ import { openEventStore, singleDatabase, type PostgresEventStore } from '@settle
 import type { Bytes32, EvmAddress } from '@settlement/kernel/address';
 import type { TokenUnits } from '@settlement/kernel/money';
 import { freePort } from '@settlement/local-stack/free-port';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import { BatchSettlementServiceService } from '@settlement/proto/batch/v1/batch';
 import { MerchantRegistered, PaymentCollected, RefundRequested } from '@settlement/proto/gateway/v1/events';
 import { PaymasterServiceService, ReservationState, ReserveOutcome, SponsorReason } from '@settlement/proto/paymaster/v1/paymaster';

@@ -7,7 +7,7 @@ import { ScreeningServiceService } from '@settlement/proto/screening/v1/screenin
 import { GRPC_SERVER, GrpcModule, type GrpcServerLifecycle } from '@settlement/rpc/grpc.module';
 import { serviceNameOf } from '@settlement/rpc/service-definition';
 import { InfrastructureModule } from '@settlement/service/infrastructure.module';
-import type { ServiceShell } from '@settlement/service/run-service';
+import type { ServiceShell } from '@settlement/service/service-shell';
 import { CLOCK, EVENT_STORE, HEALTH, LOGGER, METRICS } from '@settlement/service/tokens';
 import type { Registry } from 'prom-client';
 import { DirectoryListFolder } from './adapters/directory-list-folder';

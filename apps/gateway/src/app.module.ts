@@ -14,7 +14,7 @@ import { ScreeningServiceService } from '@settlement/proto/screening/v1/screenin
 import { grpcClient } from '@settlement/rpc/grpc-client';
 import { InfrastructureModule } from '@settlement/service/infrastructure.module';
 import { NestLog } from '@settlement/service/nest-log';
-import type { ServiceShell } from '@settlement/service/run-service';
+import type { ServiceShell } from '@settlement/service/service-shell';
 import { CLOCK, DATABASE, EVENT_STORE, FEED, IDS, OWNERS, RANDOMNESS } from '@settlement/service/tokens';
 import type { Pool } from 'pg';
 import { callersLeft, fastifyHttp, sendCallersAway } from './adapters/fastify-http';

@@ -9,7 +9,7 @@ import type { Logger } from '@settlement/observability/logger';
 import { GrpcModule } from '@settlement/rpc/grpc.module';
 import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { InfrastructureModule } from '@settlement/service/infrastructure.module';
-import type { ServiceShell } from '@settlement/service/run-service';
+import type { ServiceShell } from '@settlement/service/service-shell';
 import { CLOCK, EVENT_STORE, FEED, HEALTH, LOGGER, METRICS } from '@settlement/service/tokens';
 import type { Registry } from 'prom-client';
 import { paymasterGrpc } from './adapters/paymaster.grpc';

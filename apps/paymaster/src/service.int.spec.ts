@@ -1,6 +1,7 @@
 import { openEventStore, singleDatabase, type PostgresEventStore } from '@settlement/event-store/postgres-event-store';
 import { systemClock } from '@settlement/config/system-ports';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import { PaymasterServiceService, ReservationState, ReserveOutcome, SponsorReason, type ReserveRequest } from '@settlement/proto/paymaster/v1/paymaster';
 import { IntentKind, TransactionFinalized } from '@settlement/proto/relayer/v1/events';
 import { IntentReason } from '@settlement/proto/relayer/v1/relayer';

@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { systemClock } from '@settlement/config/system-ports';
 import { OperationalError } from '@settlement/kernel/errors';
 import { atExit } from '@settlement/local-stack/at-exit';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import { appendOf, event, openStore } from '../test/store-fixture';
 import { LogReader } from './log-reader';
 import type { Append } from './port';

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import { appendOf, event, openStore } from '../test/store-fixture';
 
 const ROOT = join(import.meta.dirname, '../../..');

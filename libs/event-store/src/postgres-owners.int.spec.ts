@@ -1,6 +1,7 @@
 import { systemClock } from '@settlement/config/system-ports';
 import type { Clock } from '@settlement/kernel/time';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Tenure } from './ownership';

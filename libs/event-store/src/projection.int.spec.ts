@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '@settlement/config/system-ports';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import { appendOf, event, openStore } from '../test/store-fixture';
 import type { PostgresEventStore } from './postgres-event-store';
 import { rebuildProjection, runProjection, type Projection } from './projection';

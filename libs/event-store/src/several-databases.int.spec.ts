@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import { appendOf, event, openStore } from '../test/store-fixture';
 import { advance, applyThenAdvance, readWatermark } from './consumer';
 import { LogReader } from './log-reader';

@@ -1,5 +1,6 @@
 import { systemClock, systemRandomness } from '@settlement/config/system-ports';
-import { startKafka, type LocalKafka } from '@settlement/local-stack/kafka';
+import { startKafka } from '@settlement/local-stack/kafka';
+import type { LocalKafka } from '@settlement/local-stack/local-kafka';
 import { Kafka, logLevel } from 'kafkajs';
 import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';

@@ -1,5 +1,6 @@
 import { systemClock, systemRandomness } from '@settlement/config/system-ports';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import { afterAll, beforeAll } from 'vitest';
 import { describeFeed, PARTITIONS, quietLogger } from './feed.contract';
 import { postgresFeed } from './postgres-feed';

@@ -1,8 +1,10 @@
 import { systemClock, systemRandomness } from '@settlement/config/system-ports';
 import { openEventStore, singleDatabase, type PostgresEventStore } from '@settlement/event-store/postgres-event-store';
 import { postgresOwners, type PostgresOwners } from '@settlement/event-store/postgres-owners';
-import { startKafka, type LocalKafka } from '@settlement/local-stack/kafka';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import { startKafka } from '@settlement/local-stack/kafka';
+import type { LocalKafka } from '@settlement/local-stack/local-kafka';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import { Kafka, logLevel } from 'kafkajs';
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

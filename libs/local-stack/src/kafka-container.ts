@@ -1,7 +1,7 @@
 import { GenericContainer, getContainerRuntimeClient } from 'testcontainers';
 import { imageFor, OWNER_LABEL, sweepContainers } from './container-engine';
 import { freePort } from './free-port';
-import type { KafkaOptions, LocalKafka } from './kafka';
+import type { KafkaOptions, LocalKafka } from './local-kafka';
 import { kafkaAnswers } from './kafka-readiness';
 
 const HOST = '127.0.0.1';

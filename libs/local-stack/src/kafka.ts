@@ -7,28 +7,10 @@ import { atExit } from './at-exit';
 import { containersAnswer, containersRequired } from './container-engine';
 import { freePort } from './free-port';
 import { startKafkaContainer } from './kafka-container';
+import type { KafkaOptions, LocalKafka } from './local-kafka';
 import { locateKafka, type KafkaDistribution } from './kafka-jars';
 import { kafkaAnswers } from './kafka-readiness';
 import { killedWithParent } from './parent-death';
-
-export interface KafkaOptions {
-  /** Where the broker's files stand. A new folder under the temporary directory, removed on stop, when absent. */
-  readonly dataDir?: string;
-  /** Keeps files and ports on stop. */
-  readonly persistent?: boolean;
-  readonly heapMb?: number;
-}
-
-/** One real broker, its own controller (KRaft), on this machine only. */
-export interface LocalKafka {
-  readonly brokers: readonly string[];
-  /** Clean shutdown; removes the files unless persistent. Harmless when called again. */
-  stop(): Promise<void>;
-  /** SIGKILL, as a crash would; the files stay for `restart`. */
-  kill9(): Promise<void>;
-  /** Starts again on the same address and files, after a clean shutdown when it still runs. */
-  restart(): Promise<void>;
-}
 
 const HOST = '127.0.0.1';
 const START_TIMEOUT_MS = 90_000;

@@ -4,7 +4,7 @@ import pg from 'pg';
 import { GenericContainer, getContainerRuntimeClient } from 'testcontainers';
 import { imageFor, OWNER_LABEL, sweepContainers } from './container-engine';
 import { freePort } from './free-port';
-import type { LocalPostgres } from './postgres';
+import type { LocalPostgres } from './local-postgres';
 import { descendantsOf, signal } from './process-tree';
 
 const HOST = '127.0.0.1';

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OperationalError } from '@settlement/kernel/errors';
 import pg from 'pg';
-import { startPostgres, type LocalPostgres } from './postgres';
+import type { LocalPostgres } from './local-postgres';
+import { startPostgres } from './postgres';
 
 export interface ReplicatedPostgres {
   readonly primary: LocalPostgres;

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
-import { startPostgres, type LocalPostgres } from './postgres';
+import type { LocalPostgres } from './local-postgres';
+import { startPostgres } from './postgres';
 
 describe('local Postgres', () => {
   let server: LocalPostgres | undefined;

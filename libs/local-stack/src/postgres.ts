@@ -10,6 +10,7 @@ import { atExit } from './at-exit';
 import { freePort } from './free-port';
 import { containersAnswer, containersRequired } from './container-engine';
 import { launchPrefix, locatePostgres, postgresOsUser, reachableBy, type OsUser, type PostgresBinaries } from './postgres-binaries';
+import type { LocalPostgres } from './local-postgres';
 import { startPostgresContainer } from './postgres-container';
 import { descendantsOf, isAlive, signal } from './process-tree';
 
@@ -30,29 +31,6 @@ export interface PostgresOptions {
   readonly asProcess?: boolean;
   /** Follows a primary, under this name, instead of writing itself. Needs `copyOf`. */
   readonly standbyOf?: { readonly port: number; readonly name: string };
-}
-
-export interface LocalPostgres {
-  readonly host: string;
-  readonly port: number;
-  readonly dataDir: string;
-  /** The postmaster's process id; changes with `start`. */
-  readonly pid: number;
-  readonly logFile: string;
-  /** `user` defaults to the superuser `postgres`. Connections from this machine need no password. */
-  urlFor(database: string, user?: string): string;
-  /** Fast shutdown: open transactions are rolled back. Removes the files unless persistent. Harmless when called again. */
-  stop(): Promise<void>;
-  /** SIGKILL to the postmaster and its backends, as a crash of the machine; the files stay for `start`. */
-  kill9(): Promise<void>;
-  /** Fast shutdown that keeps the files for `start`, also when not persistent. */
-  shutDown(): Promise<void>;
-  /** After `kill9` or `shutDown`: starts again on the same port and files. */
-  start(): Promise<void>;
-  /** SIGSTOP to all processes of the cluster: it stands still without closing a connection. */
-  freeze(): void;
-  /** SIGCONT to all processes of the cluster. */
-  thaw(): void;
 }
 
 const HOST = '127.0.0.1';

@@ -5,7 +5,7 @@ import type { PartitionOwners } from '@settlement/event-store/ownership';
 import { ulidSource } from '@settlement/kernel/ids';
 import type { EventFeed } from '@settlement/feed/port';
 import { openInfrastructure, type Infrastructure } from './infrastructure';
-import { shellProviders, type ServiceShell } from './run-service';
+import { shellProviders, type ServiceShell } from './service-shell';
 import { CLOCK, CONFIG, DATABASE, EVENT_STORE, FEED, HEALTH, IDS, LOGGER, METRICS, OWNERS, RANDOMNESS } from './tokens';
 
 const INFRASTRUCTURE = Symbol('INFRASTRUCTURE');

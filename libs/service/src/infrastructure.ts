@@ -17,7 +17,7 @@ import { systemClock, systemRandomness } from '@settlement/config/system-ports';
 import { InvalidInput } from '@settlement/kernel/errors';
 import type { Clock } from '@settlement/kernel/time';
 import pg from 'pg';
-import type { ServiceShell } from './run-service';
+import type { ServiceShell } from './service-shell';
 
 const SHARED_LOOK_MS = 250;
 

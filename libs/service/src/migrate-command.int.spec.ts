@@ -1,7 +1,8 @@
 import { applyMigrations, type Migration } from '@settlement/event-store/migrate';
 import { systemClock } from '@settlement/config/system-ports';
 import { freePort } from '@settlement/local-stack/free-port';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { migrateCommand } from './migrate-command';

@@ -7,7 +7,7 @@ import type { ServiceConfig } from '@settlement/config/service-config';
 import { refuseOpenPlaintext } from '@settlement/config/tls-config';
 import { systemClock } from '@settlement/config/system-ports';
 import { HealthRegistry } from '@settlement/observability/health';
-import { createLogger, type Logger } from '@settlement/observability/logger';
+import { createLogger } from '@settlement/observability/logger';
 import { startOpsServer } from '@settlement/observability/ops-server';
 import { startTracing } from '@settlement/observability/tracing';
 import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
@@ -17,7 +17,7 @@ import { migrateCommand } from './migrate-command';
 import { NestLog } from './nest-log';
 import { ownCertificates } from './own-certificates';
 import type { SchemaPart } from './schema';
-import { HEALTH, LOGGER, METRICS } from './tokens';
+import type { ServiceShell } from './service-shell';
 import { untilSchema } from './until-schema';
 
 /** An answer about a dependency serves all probes of this long: however many ask, each is asked at most twice a second. */
@@ -37,25 +37,6 @@ export interface ServiceDefinition<Config extends ServiceConfig> {
   readonly started?: (app: INestApplicationContext, config: Config, shell: ServiceShell) => Promise<void>;
   /** Once told to stop and not ready any more, before anything is closed: such as letting callers leave their connections. */
   readonly leaving?: (app: INestApplicationContext, config: Config, shell: ServiceShell) => Promise<void>;
-}
-
-/** What exists before Nest does. */
-export interface ServiceShell {
-  readonly name: string;
-  readonly logger: Logger;
-  readonly health: HealthRegistry;
-  readonly metrics: Registry;
-  /** For every gRPC server and client of the process; undefined is plain text. */
-  readonly certificates?: CertificateSource | undefined;
-}
-
-/** Global module members for the shell's own parts. */
-export function shellProviders(shell: ServiceShell) {
-  return [
-    { provide: LOGGER, useValue: shell.logger },
-    { provide: HEALTH, useValue: shell.health },
-    { provide: METRICS, useValue: shell.metrics },
-  ];
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { ServiceConfig } from '@settlement/config/service-config';
 import type { Clock } from '@settlement/kernel/time';
-import type { ServiceShell } from './run-service';
+import type { ServiceShell } from './service-shell';
 import { applySchema, outdatedComponents, passes, reasonOf, type SchemaPart } from './schema';
 
 const LOOK_MS = 1_000;

@@ -10,7 +10,7 @@ import { commitOf, imageNames, inputsOf, isProgramImage, programImages, referenc
 import type { CommandOptions } from './command';
 import { buildSecrets, findEngine, lastStage, type BuildRequest, type Engine, type EngineName } from './engine';
 import { alone } from './lock';
-import { aptVolumes, basesFor, type Bases } from './local-base';
+import { aptVolumes, basesFor, forgetOtherBases, type Bases } from './local-base';
 import { writeBill } from './bill';
 
 export interface BuildImagesOptions {
@@ -71,7 +71,7 @@ async function build(options: BuildImagesOptions): Promise<ImageSet> {
     images.push({ ...(await make({ name, tag, input, facts, builder, engine, bases, options, commands, quiet })), made: true });
   }
   touchTag(tag);
-  if (images.some((image) => image.made)) await clearAway(engine, quiet);
+  if (images.some((image) => image.made)) await clearAway(engine, bases, quiet);
   return { tag, engine: engine.name, images };
 }
 
@@ -214,7 +214,7 @@ async function requestOf({ name, facts, bases, options }: Making, reference: str
 }
 
 /** Archives, names and layers of sets that are no longer kept. */
-async function clearAway(engine: Engine, quiet: CommandOptions): Promise<void> {
+async function clearAway(engine: Engine, bases: Bases, quiet: CommandOptions): Promise<void> {
   const old = staleTags(TAGS_KEPT);
   const stale = old.flatMap((tag) => recordsOf(tag).map(({ image }) => image));
   for (const tag of old) removeTag(tag);
@@ -224,7 +224,10 @@ async function clearAway(engine: Engine, quiet: CommandOptions): Promise<void> {
     const inputs = /:(?:15-)?inputs-([0-9a-f]{24})$/.exec(each)?.[1];
     return inputs !== undefined && !kept.has(inputs);
   });
-  await engine.remove([...stale.filter((each) => present.includes(each)), ...unused], quiet);
+  // Last month's bases, where they are made here: what was built on them keeps its layers.
+  const bygone = present.filter((each) => bases.local && each.startsWith('localhost/settlement-base-') && ![bases.runtime, bases.debian, bases.builder].includes(each));
+  if (bases.local) forgetOtherBases(bases);
+  await engine.remove([...stale.filter((each) => present.includes(each)), ...unused, ...bygone], quiet);
   // Also what a build left that was killed: nobody else builds now.
   await engine.removeRemains();
   await engine.prune(quiet);

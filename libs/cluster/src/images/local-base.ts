@@ -87,6 +87,14 @@ async function localBases(engine: Engine, nowMs: number, say: (text: string) => 
   return bases;
 }
 
+/** Removes archives of bases that were made here before these. */
+export function forgetOtherBases({ runtime }: Bases): void {
+  const folder = join(cacheFolder(), 'bases');
+  const recipe = runtime.split(':').at(-1);
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder)) if (name !== recipe) rmSync(join(folder, name), { recursive: true, force: true });
+}
+
 async function makeFileSystems(folder: string, say: (text: string) => void, options: CommandOptions): Promise<void> {
   const missing = missingForLocalBase();
   if (missing.length > 0) {

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { migrateEventStore } from '@settlement/event-store/migrate';
-import { startPostgres, type LocalPostgres } from '@settlement/local-stack/postgres';
+import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
+import { startPostgres } from '@settlement/local-stack/postgres';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { poolDatabase } from '../feed-database';

@@ -1,0 +1,18 @@
+export interface KafkaOptions {
+  /** Where the broker's files stand. A new folder under the temporary directory, removed on stop, when absent. */
+  readonly dataDir?: string;
+  /** Keeps files and ports on stop. */
+  readonly persistent?: boolean;
+  readonly heapMb?: number;
+}
+
+/** One real broker, its own controller (KRaft), on this machine only. */
+export interface LocalKafka {
+  readonly brokers: readonly string[];
+  /** Clean shutdown; removes the files unless persistent. Harmless when called again. */
+  stop(): Promise<void>;
+  /** SIGKILL, as a crash would; the files stay for `restart`. */
+  kill9(): Promise<void>;
+  /** Starts again on the same address and files, after a clean shutdown when it still runs. */
+  restart(): Promise<void>;
+}
