@@ -62,7 +62,12 @@ it.skipIf(missing !== undefined)('the event store and the Kafka feed keep their 
   expect(code, `${stdout}\n${stderr}`).toBe(0);
   // By Podman's own log: that it really were containers of these images.
   const events = await run('podman', ['events', '--stream=false', '--since', started, '--filter', 'event=start', '--format', '{{.Image}}'], { environment });
-  expect(new Set(events.trim().split('\n'))).toEqual(new Set([postgres, kafka]));
+  // By identity: Podman may call an image by another of its names.
+  const identities = async (names: readonly (string | undefined)[]): Promise<ReadonlySet<string>> => {
+    const ids = await run('podman', ['image', 'inspect', '--format', '{{.Id}}', ...new Set(names.filter((each) => each !== undefined))], { environment });
+    return new Set(ids.trim().split('\n'));
+  };
+  expect(await identities(events.trim().split('\n'))).toEqual(await identities([postgres, kafka]));
   const left = await run('podman', ['ps', '--all', '--quiet', '--filter', 'label=settlement.local-stack.owner'], { environment });
   expect(left.trim()).toBe('');
 }, 600_000);
