@@ -1,5 +1,5 @@
 // Everything that CI runs: contracts between services, boundaries, types, Solidity, unit and integration tests.
-// `npm test -- --only unit|int|forge|static|cluster`, `npm test -- --filter path` for a part of it.
+// `npm test -- --only unit|int|forge|static|cluster`, `npm test -- --filter path` for a part of it; `npm test -- --cluster` adds the proof on a cluster.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -11,10 +11,10 @@ import { lintChecks, printCheck, type Check } from './lint';
 import { repositoryRoot } from '@settlement/config/repository-root';
 
 const { values: options } = parseArgs({
-  options: { only: { type: 'string' }, filter: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  options: { only: { type: 'string' }, filter: { type: 'string' }, cluster: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h' } },
 });
 if (options.help === true) {
-  process.stdout.write('usage: npm test [-- --only static|forge|unit|int|cluster] [-- --filter PATH]\n');
+  process.stdout.write('usage: npm test [-- --only static|forge|unit|int|cluster] [-- --filter PATH] [-- --cluster]\n');
   process.exit(0);
 }
 const wants = (part: string): boolean => options.only === undefined || options.only === part;
@@ -128,8 +128,8 @@ function noCluster(reason: string): void {
 const started = Date.now();
 const before = temporary();
 
-const clusterWanted = wants('cluster') && options.filter === undefined;
-const obstacle = clusterWanted ? whyNoCluster() : undefined;
+const clusterWanted = (options.cluster || options.only === 'cluster') && options.filter === undefined;
+const obstacle = clusterWanted ? whyNoCluster() : options.only === undefined && options.filter === undefined ? 'not part of every run yet; `npm test -- --cluster` and `npm run test:cluster` run it' : undefined;
 const preparation = clusterWanted && obstacle === undefined ? prepareCluster() : undefined;
 
 if (wants('static')) {
@@ -140,7 +140,7 @@ if (wants('forge') && !interrupted && options.filter === undefined) await forge(
 if (wants('unit') && !interrupted) await vitest('unit');
 // It runs in containers of the images that are just being built; without a preparation, of those that there are, or says that there are none.
 const onImages = 'libs/cluster/src/images/containers.int.spec.ts';
-if (wants('int') && !interrupted) await vitest('int', ...(preparation === undefined ? [] : ['--exclude', onImages]));
+if (wants('int') && !interrupted) await vitest('int', ...(options.filter === undefined ? ['--exclude', onImages] : []));
 if (obstacle !== undefined) noCluster(obstacle);
 if (preparation !== undefined && !interrupted) {
   process.stdout.write('cluster: waiting for what is being built for it\n');

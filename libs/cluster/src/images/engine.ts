@@ -82,7 +82,7 @@ export function containersEnvironment(): Readonly<Record<string, string>> {
   mkdirSync(temporary, { recursive: true });
   const configuration = join(folder, 'containers.conf');
   const storage = join(folder, 'storage.conf');
-  writeFileSync(configuration, '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n\n[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n');
+  writeFileSync(configuration, '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n\n[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nexit_command_delay = 1\n');
   writeFileSync(storage, `[storage]\ndriver = "overlay"\ngraphroot = "${join(folder, 'storage')}"\nrunroot = "/run/settlement-engine"\n\n[storage.options.overlay]\n# No mount of the store on itself, which would stay behind.\nskip_mount_home = "true"\n`);
   // TMPDIR: layers on their way, and the packages that builds keep between runs, belong to the cache as well.
   return { CONTAINERS_CONF: configuration, CONTAINERS_STORAGE_CONF: storage, TMPDIR: temporary };
