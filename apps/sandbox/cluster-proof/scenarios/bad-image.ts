@@ -22,7 +22,8 @@ export const badImage: Scenario = {
       const seen = new Map<string, string>();
       const ready = new Set<string>();
       const looking = new AbortController();
-      const looks = look(proof, before, seen, ready, looking.signal);
+      // What goes wrong meanwhile is kept for the end: nobody waits for it while helm works.
+      const looks = look(proof, before, seen, ready, looking.signal).then(() => undefined, (error: unknown) => error);
       const startedAtMs = performance.now();
       let refusal = '';
       try {
@@ -32,8 +33,9 @@ export const badImage: Scenario = {
         refusal = error instanceof Error ? error.message : String(error);
       } finally {
         looking.abort();
-        await looks;
       }
+      const blind = await looks;
+      if (blind !== undefined) throw blind instanceof Error ? blind : new Error(String(blind));
       proof.fault([...seen.values()].join('; ') || 'no new pod was seen');
       proof.check('bad pods were there, and none was ever ready', seen.size > 0 && ready.size === 0, `${seen.size} seen, ${ready.size} ready`);
       proof.check('helm gave up and rolled back', /roll/i.test(refusal), refusal === '' ? 'the upgrade was accepted' : (refusal.split('\n').find((line) => /roll/i.test(line)) ?? refusal).trim().slice(0, 200));
