@@ -22,13 +22,14 @@ export function programsOf(image) {
 
 /** Workspace code goes in, npm packages stay imports. Answers esbuild's metafile. */
 export async function bundle(programs, outdir, write = true) {
-  const { metafile } = await build({
+  const { metafile, outputFiles } = await build({
     entryPoints: Object.entries(programs).map(([out, entry]) => ({ out, in: join(root, entry) })),
-    outdir,
+    // Not where it is written to: maps name their sources from here, and must be the same wherever an image is laid out.
+    outdir: join(root, 'app'),
     outExtension: { '.js': '.mjs' },
     absWorkingDir: root,
     bundle: true,
-    write,
+    write: false,
     metafile: true,
     platform: 'node',
     format: 'esm',
@@ -49,6 +50,10 @@ export async function bundle(programs, outdir, write = true) {
       },
     ],
   });
+  if (write) {
+    mkdirSync(outdir, { recursive: true });
+    for (const { path, contents } of outputFiles) writeFileSync(join(outdir, relative(join(root, 'app'), path)), contents);
+  }
   return metafile;
 }
 
