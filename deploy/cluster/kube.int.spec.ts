@@ -29,7 +29,7 @@ function run(program: string, args: readonly string[], environment: NodeJS.Proce
 }
 
 /** A line of bash with the tool's own functions at hand. */
-const inTool = (line: string): Said => run('bash', ['-euo', 'pipefail', '-c', `HERE=${here}; for part in common image build storage operators; do . "$HERE/lib/$part.sh"; done; ${line}`]);
+const inTool = (line: string): Said => run('bash', ['--norc', '-euo', 'pipefail', '-c', `HERE=${here}; for part in common image build storage operators; do . "$HERE/lib/$part.sh"; done; ${line}`]);
 
 describe('kube', () => {
   it('lists its verbs, and ends with 2 where it knows none of that name', () => {
