@@ -11,6 +11,7 @@ import type { KafkaOptions, LocalKafka } from './local-kafka';
 import { locateKafka, type KafkaDistribution } from './kafka-jars';
 import { kafkaAnswers } from './kafka-readiness';
 import { killedWithParent } from './parent-death';
+import { isAlive } from './process-tree';
 
 const HOST = '127.0.0.1';
 const START_TIMEOUT_MS = 90_000;
@@ -236,15 +237,5 @@ function sweepAbandoned(): void {
     const pids = owners.map((file) => Number(readFileSync(file, 'utf8')));
     if (pids.length === 0 || pids.some((pid) => pid > 0 && isAlive(pid))) continue;
     rmSync(directory, { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // EPERM: it lives and belongs to somebody else.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }

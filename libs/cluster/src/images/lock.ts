@@ -2,6 +2,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFi
 import { join } from 'node:path';
 import { systemClock } from '@settlement/config/system-ports';
 import { OperationalError } from '@settlement/kernel/errors';
+import { isAlive } from '@settlement/local-stack/process-tree';
 import { cacheFolder } from './cache';
 
 const POLL_MS = 500;
@@ -54,15 +55,5 @@ function readOwner(path: string): string {
     // Released between the two looks; the next round takes it.
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
     throw error;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // EPERM: it lives and belongs to somebody else.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }
