@@ -1,7 +1,7 @@
 import { systemClock } from '@settlement/config/system-ports';
 import { namespaces } from '../../src/cluster/installation';
-import { selectorOf } from '../../src/cluster/pod-control';
-import { isReady, podsOf } from '../../src/cluster/unready';
+import { servicePods } from '../../src/cluster/pod-control';
+import { isReady } from '../../src/cluster/unready';
 import { seconds } from '../pauses';
 import type { Proof, Scenario } from '../proof';
 
@@ -38,7 +38,7 @@ async function hpa(proof: Proof): Promise<{ readonly minReplicas: number }> {
 async function readyGateways(proof: Proof, enough: (count: number) => boolean, withinMs: number, what: string): Promise<number> {
   const deadline = systemClock.monotonicMs() + withinMs;
   for (;;) {
-    const pods = await podsOf(proof.cluster, namespaces.settlement, selectorOf('gateway'));
+    const pods = await servicePods(proof.cluster, 'gateway');
     if (pods.every((pod) => isReady(pod) && pod.metadata.deletionTimestamp === undefined) && enough(pods.length)) return pods.length;
     if (systemClock.monotonicMs() > deadline) {
       const target = await proof.cluster.kubectl(['get', 'horizontalpodautoscaler', 'settlement-gateway', '-n', namespaces.settlement, '--no-headers']);

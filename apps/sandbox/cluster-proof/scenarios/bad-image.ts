@@ -1,7 +1,6 @@
 import { systemClock } from '@settlement/config/system-ports';
-import { namespaces } from '../../src/cluster/installation';
-import { selectorOf } from '../../src/cluster/pod-control';
-import { isReady, podsOf, type Pod } from '../../src/cluster/unready';
+import { servicePods } from '../../src/cluster/pod-control';
+import { isReady, type Pod } from '../../src/cluster/unready';
 import { serviceNames } from '../../src/service-process';
 import { retag } from '../node-images';
 import { seconds } from '../pauses';
@@ -49,7 +48,7 @@ export const badImage: Scenario = {
 
 async function allPods(proof: Proof): Promise<readonly Pod[]> {
   const pods: Pod[] = [];
-  for (const service of serviceNames) pods.push(...(await podsOf(proof.cluster, namespaces.settlement, selectorOf(service))));
+  for (const service of serviceNames) pods.push(...(await servicePods(proof.cluster, service)));
   return pods.filter((pod) => pod.metadata.deletionTimestamp === undefined);
 }
 

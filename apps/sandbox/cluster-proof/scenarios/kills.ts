@@ -1,6 +1,6 @@
 import { systemClock } from '@settlement/config/system-ports';
 import { namespaces } from '../../src/cluster/installation';
-import { killPod, podsReady, restartsOf, selectorOf } from '../../src/cluster/pod-control';
+import { killPod, podsReady, restartsOf, selectorOf, servicePods } from '../../src/cluster/pod-control';
 import { podsOf, type Pod } from '../../src/cluster/unready';
 import { serviceNames, type ServiceName } from '../../src/service-process';
 import { seconds } from '../pauses';
@@ -21,7 +21,7 @@ export const killServices: Scenario = {
 async function killInTurn(proof: Proof, service: ServiceName): Promise<void> {
   await proof.underLoad({ label: `kill-${service}`, failures: 'allowed' }, async () => {
     const startedAtMs = performance.now();
-    const pods = await podsOf(proof.cluster, namespaces.settlement, selectorOf(service));
+    const pods = await servicePods(proof.cluster, service);
     const evidence: string[] = [];
     for (const pod of pods) {
       await killPod(proof.cluster, pod);

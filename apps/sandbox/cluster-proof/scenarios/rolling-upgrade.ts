@@ -1,6 +1,4 @@
-import { namespaces } from '../../src/cluster/installation';
-import { selectorOf } from '../../src/cluster/pod-control';
-import { podsOf } from '../../src/cluster/unready';
+import { servicePods } from '../../src/cluster/pod-control';
 import { serviceNames } from '../../src/service-process';
 import { retag } from '../node-images';
 import { seconds } from '../pauses';
@@ -30,7 +28,7 @@ export const rollingUpgrade: Scenario = {
 async function podIds(proof: Proof): Promise<ReadonlyMap<string, string>> {
   const ids = new Map<string, string>();
   for (const service of serviceNames) {
-    for (const pod of await podsOf(proof.cluster, namespaces.settlement, selectorOf(service))) {
+    for (const pod of await servicePods(proof.cluster, service)) {
       if (pod.metadata.deletionTimestamp === undefined) ids.set(pod.metadata.uid, service);
     }
   }
