@@ -1,4 +1,3 @@
-import type { Server } from 'node:http';
 import { Module, type DynamicModule, type INestApplicationContext, type OnApplicationShutdown, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { jsonRpc } from '@settlement/chain/rpc';
@@ -17,7 +16,7 @@ import { NestLog } from '@settlement/service/nest-log';
 import type { ServiceShell } from '@settlement/service/service-shell';
 import { CLOCK, DATABASE, EVENT_STORE, FEED, IDS, OWNERS, RANDOMNESS } from '@settlement/service/tokens';
 import type { Pool } from 'pg';
-import { callersLeft, fastifyHttp, sendCallersAway } from './adapters/fastify-http';
+import { fastifyHttp } from './adapters/fastify-http';
 import { BatchingPaymentChain } from './adapters/batching-payment-chain';
 import { GrpcDirectRelayer } from './adapters/grpc-direct-relayer';
 import { migrateGateway } from './adapters/gateway-schema';
@@ -193,7 +192,7 @@ export class GatewayModule {
 export async function createGatewayApp(module: Type | DynamicModule, config: GatewayConfig, shell: ServiceShell): Promise<INestApplicationContext> {
   const http = fastifyHttp(BODY_BYTES_MAX);
   const app = await NestFactory.create(module, http, { logger: new NestLog(shell.logger), abortOnError: false, bodyParser: false });
-  sendCallersAway(http, () => shell.health.isDraining);
+  shell.callers.watch(http.getInstance());
   const server = app.get<ApiServer>(API_SERVER);
   server.install(http.getInstance());
   shell.health.register('chains', () => Promise.resolve({ ok: true, why: `configured: ${config.CHAINS.map(({ chainId }) => chainId).join(', ')}` }));
@@ -204,8 +203,4 @@ export async function listenForRequests(app: INestApplicationContext, config: Ga
   const http = app as INestApplicationContext & { listen(port: number, host: string): Promise<unknown>; getUrl(): Promise<string> };
   await http.listen(config.HTTP_PORT, config.HTTP_HOST);
   shell.logger.info({ url: await http.getUrl() }, 'the API is listening');
-}
-
-export async function untilCallersLeft(app: INestApplicationContext): Promise<void> {
-  await callersLeft((app as INestApplicationContext & { getHttpServer(): Server }).getHttpServer(), app.get<Clock>(CLOCK));
 }

@@ -1,6 +1,6 @@
 import { runService } from '@settlement/service/run-service';
 import { GATEWAY_MIGRATIONS } from './adapters/gateway-schema';
-import { createGatewayApp, GatewayModule, listenForRequests, untilCallersLeft } from './app.module';
+import { createGatewayApp, GatewayModule, listenForRequests } from './app.module';
 import { parseGatewayConfig } from './config';
 
 await runService({
@@ -10,5 +10,4 @@ await runService({
   module: (config, shell) => GatewayModule.forService(config, shell),
   createApp: createGatewayApp,
   started: listenForRequests,
-  leaving: untilCallersLeft,
 });

@@ -10,6 +10,7 @@ import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
 import { startPostgres } from '@settlement/local-stack/postgres';
 import { HealthRegistry } from '@settlement/observability/health';
 import { createLogger } from '@settlement/observability/logger';
+import { HttpCallers } from '@settlement/rpc/http-callers';
 import type { INestApplicationContext } from '@nestjs/common';
 import { Registry } from 'prom-client';
 import { createGatewayApp, GatewayModule } from '../src/app.module';
@@ -112,7 +113,8 @@ export async function startGateway(around: Surroundings, overrides: Readonly<Rec
   const health = new HealthRegistry();
   const metrics = new Registry();
   const logger = createLogger({ service: 'gateway', region: 'test', epoch: 1n, level: config.LOG_LEVEL });
-  const shell = { name: 'gateway', logger, health, metrics };
+  const callers = new HttpCallers({ draining: () => health.isDraining, lingerMs: 0, clock: systemClock });
+  const shell = { name: 'gateway', logger, health, metrics, callers };
   const app = await createGatewayApp(GatewayModule.forService(config, shell), config, shell);
   await app.init();
   const http = app as INestApplicationContext & { listen(port: number, host: string): Promise<unknown>; getUrl(): Promise<string> };

@@ -7,10 +7,11 @@ import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
 import { GrpcModule } from '@settlement/rpc/grpc.module';
+import type { HttpCallers } from '@settlement/rpc/http-callers';
 import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { InfrastructureModule } from '@settlement/service/infrastructure.module';
 import type { ServiceShell } from '@settlement/service/service-shell';
-import { CLOCK, EVENT_STORE, FEED, HEALTH, LOGGER, METRICS } from '@settlement/service/tokens';
+import { CALLERS, CLOCK, EVENT_STORE, FEED, HEALTH, LOGGER, METRICS } from '@settlement/service/tokens';
 import type { Registry } from 'prom-client';
 import { paymasterGrpc } from './adapters/paymaster.grpc';
 import { PgSponsorBook, reconcileSponsorBook } from './adapters/pg-sponsor-book';
@@ -132,9 +133,9 @@ class SponsorModule implements OnModuleInit, OnApplicationBootstrap, BeforeAppli
         },
         {
           provide: USER_OPERATIONS,
-          inject: [EVENT_STORE, SPONSORSHIP_DESK, SPONSORSHIP_BOOK, SPONSOR_POLICIES, CLOCK, LOGGER, METRICS, PAYMASTER_METRICS, HEALTH],
-          useFactory: (store: PostgresEventStore, desk: SponsorshipDesk, book: SponsorshipBook, policies: SponsorPolicies, clock: Clock, logger: Logger, registry: Registry, metrics: PaymasterMetrics, health: HealthRegistry) =>
-            new UserOperations({ config, certificates, store, desk, book, policies, clock, logger, registry, metrics, health }),
+          inject: [EVENT_STORE, SPONSORSHIP_DESK, SPONSORSHIP_BOOK, SPONSOR_POLICIES, CLOCK, LOGGER, METRICS, PAYMASTER_METRICS, HEALTH, CALLERS],
+          useFactory: (store: PostgresEventStore, desk: SponsorshipDesk, book: SponsorshipBook, policies: SponsorPolicies, clock: Clock, logger: Logger, registry: Registry, metrics: PaymasterMetrics, health: HealthRegistry, callers: HttpCallers) =>
+            new UserOperations({ config, certificates, store, desk, book, policies, clock, logger, registry, metrics, health, callers }),
         },
       ],
       exports: [SPONSOR_DESK, SPONSOR_BOOK, SPONSOR_POLICIES, SPONSORSHIP_DESK],

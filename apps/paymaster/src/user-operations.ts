@@ -10,6 +10,7 @@ import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
 import { ScreeningServiceService } from '@settlement/proto/screening/v1/screening';
 import { grpcClient } from '@settlement/rpc/grpc-client';
+import type { HttpCallers } from '@settlement/rpc/http-callers';
 import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { startJsonRpcServer, type RunningJsonRpcServer } from '@settlement/rpc/json-rpc-server';
 import type { Registry } from 'prom-client';
@@ -33,6 +34,7 @@ export interface UserOperationParts {
   readonly book: SponsorshipBook;
   readonly policies: SponsorPolicies;
   readonly clock: Clock;
+  readonly callers: HttpCallers;
   readonly logger: Logger;
   readonly certificates: CertificateSource | undefined;
   readonly registry: Registry;
@@ -99,6 +101,7 @@ export class UserOperations {
       methods: erc7677Methods({ chains, sponsor, access: accessOf(config) }),
       metrics: registry,
       logger,
+      callers: this.parts.callers,
       rate: { quota: config.JSON_RPC_QUOTA, windowSeconds: 60 },
     });
     logger.info({ port: this.server.port, signer: signer.address }, 'ERC-7677 is listening');

@@ -5,10 +5,11 @@ import type { Clock } from '@settlement/kernel/time';
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
 import { GrpcModule } from '@settlement/rpc/grpc.module';
+import type { HttpCallers } from '@settlement/rpc/http-callers';
 import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { InfrastructureModule } from '@settlement/service/infrastructure.module';
 import type { ServiceShell } from '@settlement/service/service-shell';
-import { CLOCK, DATABASE, EVENT_STORE, HEALTH, LOGGER, METRICS, RANDOMNESS } from '@settlement/service/tokens';
+import { CALLERS, CLOCK, DATABASE, EVENT_STORE, HEALTH, LOGGER, METRICS, RANDOMNESS } from '@settlement/service/tokens';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
 import { addressOfPrivateKey } from '@settlement/chain/native-secp256k1';
@@ -51,8 +52,8 @@ class RelayerModule implements OnModuleInit, BeforeApplicationShutdown {
         },
         {
           provide: BUNDLER,
-          inject: [RELAYER, EVENT_STORE, DATABASE, CLOCK, LOGGER, METRICS],
-          useFactory: (relayer: Relayer, store: EventStore, database: Pool, clock: Clock, logger: Logger, metrics: Registry) =>
+          inject: [RELAYER, EVENT_STORE, DATABASE, CLOCK, LOGGER, METRICS, CALLERS],
+          useFactory: (relayer: Relayer, store: EventStore, database: Pool, clock: Clock, logger: Logger, metrics: Registry, callers: HttpCallers) =>
             new BundlerService({
               config,
               certificates,
@@ -62,6 +63,7 @@ class RelayerModule implements OnModuleInit, BeforeApplicationShutdown {
               queries: relayer.queries,
               bundlerAddress: addressOfPrivateKey(fromHex(config.RELAYER_KEYS[0] ?? '')),
               clock,
+              callers,
               logger,
               metrics,
             }),

@@ -50,6 +50,8 @@ export const serviceVariables = {
   SHUTDOWN_TIMEOUT_MS: positiveInteger.default(10_000),
   /** Kept serving after SIGTERM, already not ready, until every balancer has noticed. 0 where a preStop hook waits instead. */
   SHUTDOWN_DELAY_MS: z.coerce.number('expected milliseconds').int().min(0).max(120_000).default(0),
+  /** Connections that HTTP callers keep alive are left open for so long after that. Answers allow 5 s of disuse: with more than those no request meets a closed one. */
+  SHUTDOWN_LINGER_MS: z.coerce.number('expected milliseconds').int().min(0).max(120_000).default(2_000),
 } as const;
 
 export const serviceSchema = z.object(serviceVariables);

@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { OperationalError } from '@settlement/kernel/errors';
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { Counter, Histogram, type Registry } from 'prom-client';
+import type { HttpCallers } from './http-callers';
 import { bodyOfError, INVALID_REQUEST, JsonRpcError, LIMIT_EXCEEDED, METHOD_NOT_FOUND, PARSE_ERROR, type JsonRpcErrorBody } from './json-rpc-error';
 import { SILENT, type RpcLogger } from './rpc-logger';
 import { TokenBuckets, type RatePolicy } from './token-bucket';
@@ -32,6 +33,8 @@ export interface JsonRpcServerOptions {
   readonly bodyBytesMax?: number;
   readonly batchMax?: number;
   readonly monotonicMs?: () => number;
+  /** Sees callers off while the process drains. */
+  readonly callers?: HttpCallers;
 }
 
 export interface RunningJsonRpcServer {
@@ -111,6 +114,7 @@ export async function startJsonRpcServer(options: JsonRpcServerOptions): Promise
   }
 
   const app: FastifyInstance = fastify({ bodyLimit: options.bodyBytesMax ?? BODY_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: 65_000, return503OnClosing: false });
+  options.callers?.watch(app);
   app.removeAllContentTypeParsers();
   // Several clients send no content type, or text/plain to spare the browser's preflight: the body decides.
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {

@@ -10,6 +10,7 @@ import { HealthRegistry } from '@settlement/observability/health';
 import { createLogger } from '@settlement/observability/logger';
 import { startOpsServer } from '@settlement/observability/ops-server';
 import { startTracing } from '@settlement/observability/tracing';
+import { HttpCallers } from '@settlement/rpc/http-callers';
 import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { EXIT } from './exit-codes';
@@ -35,15 +36,13 @@ export interface ServiceDefinition<Config extends ServiceConfig> {
   readonly createApp?: (module: Type | DynamicModule, config: Config, shell: ServiceShell) => Promise<INestApplicationContext>;
   /** After `init`, such as listening on HTTP. */
   readonly started?: (app: INestApplicationContext, config: Config, shell: ServiceShell) => Promise<void>;
-  /** Once told to stop and not ready any more, before anything is closed: such as letting callers leave their connections. */
-  readonly leaving?: (app: INestApplicationContext, config: Config, shell: ServiceShell) => Promise<void>;
 }
 
 /**
  * Runs one service until it is told to stop, or with the argument `migrate` only brings its tables up to date. Start:
  * configuration, tracing, health server (live at once, ready when the parts are), the tables (for as long as the database is away
- * this waits and says so), Nest. Stop on SIGTERM or SIGINT: not ready, `SHUTDOWN_DELAY_MS` for the balancers to notice, consumers
- * and servers drained, pools closed, exit 0; a second signal, or a drain longer than `SHUTDOWN_TIMEOUT_MS`, exits at once with 1.
+ * this waits and says so), Nest. Stop on SIGTERM or SIGINT: not ready, `SHUTDOWN_DELAY_MS` for the balancers to notice, callers
+ * of HTTP seen off, consumers and servers drained, pools closed, exit 0; a second signal, or a drain longer than `SHUTDOWN_TIMEOUT_MS`, exits at once with 1.
  * What is cut off then is redelivered: no state is lost.
  */
 export async function runService<Config extends ServiceConfig>(definition: ServiceDefinition<Config>): Promise<void> {
@@ -89,7 +88,8 @@ export async function runService<Config extends ServiceConfig>(definition: Servi
     logger.fatal({ err: error }, 'the certificate files are not usable');
     process.exit(EXIT.config);
   }
-  const shell: ServiceShell = { name: definition.name, logger, health, metrics, certificates };
+  const callers = new HttpCallers({ draining: () => health.isDraining, lingerMs: config.SHUTDOWN_LINGER_MS, clock: systemClock });
+  const shell: ServiceShell = { name: definition.name, logger, health, metrics, callers, certificates };
 
   health.register('start', () => {
     const start = health.startState;
@@ -119,13 +119,13 @@ export async function runService<Config extends ServiceConfig>(definition: Servi
     const limit = setTimeout(() => {
       logger.error({ shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS }, 'drain took too long: leaving');
       process.exit(EXIT.cutOff);
-    }, config.SHUTDOWN_DELAY_MS + config.SHUTDOWN_TIMEOUT_MS);
+    }, config.SHUTDOWN_DELAY_MS + config.SHUTDOWN_LINGER_MS + config.SHUTDOWN_TIMEOUT_MS);
     limit.unref();
     (async () => {
       // Balancers still send what came before they noticed; it is served as ever.
       if (app !== undefined) {
         await systemClock.sleep(config.SHUTDOWN_DELAY_MS);
-        await definition.leaving?.(app, config, shell);
+        await shell.callers.left();
       }
       await app?.close();
       await tracing.shutdown();

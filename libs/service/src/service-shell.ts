@@ -1,8 +1,9 @@
 import type { HealthRegistry } from '@settlement/observability/health';
 import type { Logger } from '@settlement/observability/logger';
+import type { HttpCallers } from '@settlement/rpc/http-callers';
 import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import type { Registry } from 'prom-client';
-import { HEALTH, LOGGER, METRICS } from './tokens';
+import { CALLERS, HEALTH, LOGGER, METRICS } from './tokens';
 
 /** What exists before Nest does. */
 export interface ServiceShell {
@@ -10,6 +11,8 @@ export interface ServiceShell {
   readonly logger: Logger;
   readonly health: HealthRegistry;
   readonly metrics: Registry;
+  /** Of every HTTP server of the process but that for health and metrics: seen off before anything is closed. */
+  readonly callers: HttpCallers;
   /** For every gRPC server and client of the process; undefined is plain text. */
   readonly certificates?: CertificateSource | undefined;
 }
@@ -20,5 +23,6 @@ export function shellProviders(shell: ServiceShell) {
     { provide: LOGGER, useValue: shell.logger },
     { provide: HEALTH, useValue: shell.health },
     { provide: METRICS, useValue: shell.metrics },
+    { provide: CALLERS, useValue: shell.callers },
   ];
 }

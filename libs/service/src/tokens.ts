@@ -13,5 +13,7 @@ export const FEED = Symbol('FEED');
 /** Who of several processes works on which partition (`PartitionOwners`). */
 export const OWNERS = Symbol('OWNERS');
 export const HEALTH = Symbol('HEALTH');
+/** Connections of HTTP callers (`HttpCallers`). */
+export const CALLERS = Symbol('CALLERS');
 /** prom-client registry. */
 export const METRICS = Symbol('METRICS');

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { STATUS_CODES, type Server } from 'node:http';
-import type { Clock } from '@settlement/kernel/time';
+import { STATUS_CODES } from 'node:http';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { fastify } from 'fastify';
 import { problemOf, problemOfConnection } from '../http/problem';
@@ -33,6 +32,7 @@ export function fastifyHttp(bodyBytesMax: number): FastifyAdapter {
       routerOptions: { maxParamLength: 128, ignoreTrailingSlash: false },
       // A slow sender must not hold a connection for ever.
       requestTimeout: 30_000,
+      // Longer than balancers keep an unused connection (60 s, mostly); callers are asked for less.
       keepAliveTimeout: 65_000,
       // Answers go on while the server drains; readiness has sent new callers elsewhere.
       return503OnClosing: false,
@@ -57,25 +57,4 @@ export function fastifyHttp(bodyBytesMax: number): FastifyAdapter {
       },
     }),
   );
-}
-
-/**
- * While the server drains, each answer tells its caller that the connection ends with it (RFC 9112, 9.6), so that the next request
- * goes elsewhere. Closing connections that a caller keeps alive would meet requests that are on their way.
- */
-export function sendCallersAway(http: FastifyAdapter, draining: () => boolean): void {
-  http.getInstance().addHook('onSend', async (_request, reply, payload) => {
-    if (draining()) reply.header('connection', 'close');
-    return Promise.resolve(payload);
-  });
-}
-
-/** Longer than a busy caller leaves a connection unused; an idle one may then be closed. */
-const CALLERS_MS_MAX = 2_000;
-
-/** Until nobody is connected any more, at most for a moment: what is still open then has not been used meanwhile, or is slow. */
-export async function callersLeft(server: Server, clock: Clock): Promise<void> {
-  const untilMs = clock.monotonicMs() + CALLERS_MS_MAX;
-  const connections = (): Promise<number> => new Promise((resolve, reject) => server.getConnections((error, count) => (error === null ? resolve(count) : reject(error))));
-  while ((await connections()) > 0 && clock.monotonicMs() < untilMs) await clock.sleep(25);
 }

@@ -1,4 +1,5 @@
 import type { Randomness } from '@settlement/kernel/ids';
+import { PollPace } from '@settlement/kernel/poll-pace';
 import { msToNs, nsToMs, type Clock } from '@settlement/kernel/time';
 import type { Logger } from '@settlement/observability/logger';
 import { recordSpan } from '@settlement/observability/tracing';
@@ -25,7 +26,8 @@ export interface WebhookWorkerOptions {
 const IN_FLIGHT_MAX = 64;
 /** One receiver that hangs holds up its own messages, not those of the others. */
 const IN_FLIGHT_PER_ENDPOINT_MAX = 4;
-const IDLE_MS = 100;
+/** Between two looks into an outbox that is empty; longer once it has been empty for a while. */
+const IDLE_MS = { briskMs: 100, slowMs: 500 };
 const FAILURE_PAUSE_MS = 1_000;
 /** Beyond the time-out, for recording the outcome. */
 const LEASE_MARGIN_MS = 15_000;
@@ -35,6 +37,7 @@ export class WebhookWorker {
   private readonly stopping = new AbortController();
   private readonly inFlight = new Set<Promise<void>>();
   private readonly busy = new Map<string, number>();
+  private readonly pace = new PollPace(IDLE_MS);
   private loop: Promise<void> = Promise.resolve();
   private readonly attempts: Counter;
 
@@ -71,7 +74,8 @@ export class WebhookWorker {
       try {
         const claimed = await this.claim();
         for (const delivery of claimed) this.begin(delivery);
-        if (claimed.length === 0) await clock.sleep(IDLE_MS, signal);
+        if (claimed.length > 0) this.pace.news(clock.monotonicMs());
+        if (claimed.length === 0) await clock.sleep(this.pace.pauseMs(clock.monotonicMs()), signal);
         else if (this.inFlight.size >= IN_FLIGHT_MAX) await Promise.race(this.inFlight);
       } catch (error) {
         logger.warn({ err: error }, 'webhooks could not be taken from the outbox and are tried again');

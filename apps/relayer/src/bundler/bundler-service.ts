@@ -7,6 +7,7 @@ import type { Logger } from '@settlement/observability/logger';
 import { PaymasterServiceService } from '@settlement/proto/paymaster/v1/paymaster';
 import type { SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { grpcClient } from '@settlement/rpc/grpc-client';
+import type { HttpCallers } from '@settlement/rpc/http-callers';
 import type { CertificateSource } from '@settlement/rpc/tls/certificate-source';
 import { startJsonRpcServer, type RunningJsonRpcServer } from '@settlement/rpc/json-rpc-server';
 import type { Pool } from 'pg';
@@ -31,6 +32,7 @@ export interface BundlerServiceParts {
   /** Of the first lane: where simulated bundles come from. */
   readonly bundlerAddress: EvmAddress;
   readonly clock: Clock;
+  readonly callers: HttpCallers;
   readonly logger: Logger;
   readonly metrics: Registry;
 }
@@ -81,6 +83,7 @@ export class BundlerService {
       methods: bundlerMethods(bundled),
       metrics,
       logger,
+      callers: this.parts.callers,
       rate: { quota: config.BUNDLER_QUOTA, windowSeconds: 60 },
     });
     logger.info({ port: this.server.port }, 'ERC-4337 JSON-RPC is listening');

@@ -16,6 +16,8 @@ const LONGEST_MS: Readonly<Record<ServiceName, { readonly variable?: string; rea
 };
 /** Until every kube-proxy and ingress has heard that a pod goes. */
 const PRE_STOP_SECONDS_MIN = 3;
+/** How long each answer lets its caller leave the connection unused (libs/rpc/src/http-callers.ts). */
+export const CALLERS_DISUSE_SECONDS = 5;
 
 export const gracefulStop: Policy = {
   rule: 'a pod that goes first leaves its Services, then drains for longer than its longest work, and only then is killed',
@@ -29,15 +31,17 @@ export const gracefulStop: Policy = {
       const preStop = numberAt(container.spec, 'lifecycle', 'preStop', 'sleep', 'seconds');
       const drainMs = wholeNumber(variables['SHUTDOWN_TIMEOUT_MS']);
       const delayMs = wholeNumber(variables['SHUTDOWN_DELAY_MS']) ?? 0;
+      const lingerMs = wholeNumber(variables['SHUTDOWN_LINGER_MS']);
       const grace = numberAt(pod, 'terminationGracePeriodSeconds');
       if (preStop === undefined || preStop < PRE_STOP_SECONDS_MIN) found.push(violation(manifest, [...container.path, 'lifecycle', 'preStop', 'sleep', 'seconds'], `is not at least ${PRE_STOP_SECONDS_MIN} s (the images have no shell to sleep in)`));
       if (textAt(container.spec, 'lifecycle', 'preStop', 'exec', 'command', 0) !== undefined) found.push(violation(manifest, [...container.path, 'lifecycle', 'preStop', 'exec'], 'needs a program that the image does not have'));
       if (drainMs === undefined) found.push(violation(manifest, container.path, 'has no SHUTDOWN_TIMEOUT_MS'));
+      if (lingerMs === undefined || lingerMs <= CALLERS_DISUSE_SECONDS * 1_000) found.push(violation(manifest, container.path, `lingers for ${lingerMs ?? 'no'} ms, and callers may leave a connection unused for ${CALLERS_DISUSE_SECONDS} s`));
       const { variable, times = 1, ms, what } = LONGEST_MS[service];
       const longest = times * (wholeNumber(variable === undefined ? undefined : variables[variable]) ?? ms);
       if (drainMs !== undefined && drainMs <= longest) found.push(violation(manifest, container.path, `drains for ${drainMs} ms, and ${what} takes up to ${longest} ms`));
-      const needed = (preStop ?? 0) + ((drainMs ?? 0) + delayMs) / 1_000;
-      if (grace === undefined || grace <= needed) found.push(violation(manifest, [...path, 'terminationGracePeriodSeconds'], `is ${grace ?? 30} s, and preStop with the drain takes ${needed} s`));
+      const needed = (preStop ?? 0) + ((drainMs ?? 0) + delayMs + (lingerMs ?? 0)) / 1_000;
+      if (grace === undefined || grace <= needed) found.push(violation(manifest, [...path, 'terminationGracePeriodSeconds'], `is ${grace ?? 30} s, and preStop with linger and drain takes ${needed} s`));
       return found;
     }),
 };

@@ -14,6 +14,7 @@ MIGRATIONS: {{ ternary "wait" "apply" (eq $root.Values.migrations.mode "job") | 
 SHUTDOWN_TIMEOUT_MS: {{ .settings.shutdownTimeoutMs | int64 | toString | quote }}
 # preStop waits instead, so that the process need not.
 SHUTDOWN_DELAY_MS: "0"
+SHUTDOWN_LINGER_MS: {{ mul $root.Values.common.lingerSeconds 1000 | toString | quote }}
 {{- range $port, $variables := .definition.listen }}
 {{ index $variables 0 }}: 0.0.0.0
 {{ index $variables 1 }}: {{ index $.definition.ports $port | toString | quote }}

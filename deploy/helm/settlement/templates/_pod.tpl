@@ -54,9 +54,9 @@ stops with a stack, instead of being killed by the kernel without a word. Replac
 --enable-source-maps --disable-warning=TimeoutNegativeWarning --max-old-space-size={{ div (mul .memoryMiB.limit 65) 100 }}
 {{- end }}
 
-{{/* Seconds from the decision to stop a pod to SIGKILL: preStop, drain, margin; {root, settings}. */}}
+{{/* Seconds from the decision to stop a pod to SIGKILL: preStop, linger, drain, margin; {root, settings}. */}}
 {{- define "settlement.gracePeriodSeconds" -}}
-{{- add .root.Values.common.preStopSeconds (div (add .settings.shutdownTimeoutMs 999) 1000) .root.Values.common.graceMarginSeconds -}}
+{{- add .root.Values.common.preStopSeconds .root.Values.common.lingerSeconds (div (add .settings.shutdownTimeoutMs 999) 1000) .root.Values.common.graceMarginSeconds -}}
 {{- end }}
 
 {{/*
