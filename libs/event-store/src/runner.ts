@@ -13,7 +13,7 @@ export interface OwnConsumerOptions {
   readonly batchSizeMax?: number;
   /** The own partition whose database holds the watermark, default 0. Must be the one that `handle` advances. */
   readonly home?: number;
-  /** Longest wait without a signal, default 1,000 ms: signals may be lost. */
+  /** Longest wait without a signal, default 3,000 ms: signals may be lost, though the store itself looks for heads far more often. */
   readonly pollMs?: number;
   /** With several processes: who works on which partition. Absent, this one on all of them. */
   readonly owners?: PartitionOwners;
@@ -123,7 +123,7 @@ class PartitionLoop {
   }
 
   private async follow(tenure: Tenure): Promise<void> {
-    const { store, clock, batchSizeMax = 500, pollMs = 1_000 } = this.options;
+    const { store, clock, batchSizeMax = 500, pollMs = 3_000 } = this.options;
     let failures = 0;
     let watermarkKnown = false;
     while (!this.stopping.aborted && !tenure.ended.aborted) {
