@@ -9,7 +9,7 @@ import { LogReader, withoutPassword } from '../log-reader';
 import type { NewEvent } from '../resolve-appends';
 import { verifyExport, verifyLive, type Verification } from '../verify-sources';
 import { decodePayload } from './decode-payload';
-import { sandboxDatabases } from './sandbox-databases';
+import { chosenDatabases } from './chosen-databases';
 
 const HELP = `Reads and verifies event logs.
 
@@ -23,7 +23,7 @@ const HELP = `Reads and verifies event logs.
   --url URL        or any database: postgresql://user@host:port/database
   --json           one JSON document a line, as in an export
 
-Without --service and --url, verify and export take all services of the running sandbox.
+Without --service and --url: the database in DATABASE_URL, as in a service's pod; else all services of the running sandbox.
 Exit codes: 0 all is well, 1 verification found a bad event, 2 wrong usage, 3 the database did not answer.
 `;
 
@@ -52,19 +52,13 @@ function readArguments() {
 }
 
 function chosenUrls(): readonly string[] {
-  if (flags.url !== undefined) return [flags.url];
-  const databases = sandboxDatabases() ?? new Map<string, string>();
-  if (databases.size === 0) throw usage('no --url given, and no sandbox is running (npm start)');
-  if (flags.service === undefined) return [...databases.values()];
-  const url = databases.get(flags.service.replaceAll('_', '-'));
-  if (url === undefined) throw usage(`--service: expected one of ${[...databases.keys()].join(', ')}`);
-  return [url];
+  return [...chosenDatabases(flags).values()];
 }
 
 function oneUrl(): string {
-  const urls = chosenUrls();
-  const [url] = urls;
-  if (url === undefined || urls.length !== 1) throw usage(`name one service with --service: ${[...(sandboxDatabases() ?? new Map<string, string>()).keys()].join(', ')}`);
+  const databases = chosenDatabases(flags);
+  const [url] = databases.values();
+  if (url === undefined || databases.size !== 1) throw usage(`name one service with --service: ${[...databases.keys()].join(', ')}`);
   return url;
 }
 

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
-import { sandboxDatabases } from '@settlement/event-store/cli/sandbox-databases';
+import { chosenDatabases } from '@settlement/event-store/cli/chosen-databases';
+import { InvalidInput } from '@settlement/kernel/errors';
 import pg from 'pg';
 import { poolDatabase } from '../feed-database';
 import { describeFailure } from '../failure';
@@ -11,8 +12,9 @@ const HELP = `Streams that a consumer has set aside because one of their events 
   npm run feed -- replay    marks them for replay; the running consumer handles their events again, in order, within about
                             a second, and frees the stream when all succeed. Without a running consumer they stay marked.
 
-  --service NAME    the consuming service of the running sandbox (npm start), such as gateway; all services when absent
-  --url URL         or its database: postgresql://user@host:port/database
+  --service NAME    the consuming service of the running sandbox (npm start), such as gateway
+  --url URL         or its database: postgresql://user@host:port/database. Without both: DATABASE_URL, as in a
+                    service's pod; else all services of the sandbox
   --source NAME     only streams of this service's facts
   --consumer NAME   only this consumer's
   --stream ID       only this stream; replay asks for this, or for --all
@@ -42,19 +44,6 @@ function readArguments() {
   } catch (error) {
     throw new WrongUsage(error instanceof Error ? error.message : String(error));
   }
-}
-
-type Flags = ReturnType<typeof readArguments>['values'];
-
-/** Name and address of each database to look into. */
-function databasesOf(flags: Flags): ReadonlyMap<string, string> {
-  if (flags.url !== undefined) return new Map([[flags.service ?? 'given', flags.url]]);
-  const all = sandboxDatabases();
-  if (all === undefined) throw new WrongUsage('no sandbox is running here (npm start); name a database with --url');
-  if (flags.service === undefined) return all;
-  const chosen = all.get(flags.service);
-  if (chosen === undefined) throw new WrongUsage(`the sandbox has no service ${flags.service}; it has ${[...all.keys()].join(', ')}`);
-  return new Map([[flags.service, chosen]]);
 }
 
 async function inDatabase<T>(url: string, work: (database: ReturnType<typeof poolDatabase>) => Promise<T>): Promise<T> {
@@ -92,7 +81,7 @@ async function main(): Promise<number> {
   }
   if (rest.length > 0 || (command !== 'parked' && command !== 'replay')) throw new WrongUsage('say parked or replay');
   const filter: ParkedFilter = { source: flags.source, consumer: flags.consumer, streamId: flags.stream };
-  const databases = databasesOf(flags);
+  const databases = chosenDatabases(flags);
   if (command === 'replay') {
     if (flags.stream === undefined && !flags.all) throw new WrongUsage('replay needs --stream ID or --all');
     let marked = 0;
@@ -119,7 +108,7 @@ async function main(): Promise<number> {
 try {
   process.exitCode = await main();
 } catch (error) {
-  if (error instanceof WrongUsage) {
+  if (error instanceof WrongUsage || error instanceof InvalidInput) {
     process.stderr.write(`${error.message}\n\n${HELP}`);
     process.exitCode = 2;
   } else {
