@@ -1,6 +1,7 @@
 import type { Scenario } from './proof';
 import { autoscaler } from './scenarios/autoscaler';
 import { badImage } from './scenarios/bad-image';
+import { hashChains } from './scenarios/hash-chains';
 import { payments } from './scenarios/install';
 import { killKafka, killPostgres, killServices } from './scenarios/kills';
 import { drain, nodeLoss } from './scenarios/nodes';
@@ -9,5 +10,5 @@ import { rollingUpgrade } from './scenarios/rolling-upgrade';
 import { rotation } from './scenarios/rotation';
 import { walls } from './scenarios/walls';
 
-/** In this order: what leaves the cluster as it was comes first, what takes nodes away last. */
-export const scenarios: readonly Scenario[] = [payments, walls, rotation, rollingUpgrade, badImage, autoscaler, killServices, killPostgres, killKafka, drain, nodeLoss, admission, observability, keda];
+/** In this order: what leaves the cluster as it was comes first, what takes nodes away last, and then what all of it has left is looked at. */
+export const scenarios: readonly Scenario[] = [payments, walls, rotation, rollingUpgrade, badImage, autoscaler, killServices, killPostgres, killKafka, drain, nodeLoss, hashChains, admission, observability, keda];
