@@ -1,67 +1,19 @@
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { systemClock } from '@settlement/config/system-ports';
 import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
 import { startPostgres } from '@settlement/local-stack/postgres';
+import { ServiceAddress } from '@settlement/local-stack/service-address';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Append } from './port';
 import { openEventStore, singleDatabase, type PostgresEventStore } from './postgres-event-store';
 
-/** A Service in front of a database: leads new connections to it; those of a machine that lost its power just fall silent. */
-class Address {
-  private constructor(
-    private readonly server: Server,
-    private readonly open: Set<() => void>,
-  ) {}
-
-  static async infrontOf(port: number): Promise<Address> {
-    const open = new Set<() => void>();
-    const server = createServer((incoming) => {
-      const outgoing: Socket = connect(port, '127.0.0.1');
-      let silent = false;
-      incoming.on('data', (bytes) => {
-        if (!silent) outgoing.write(bytes);
-      });
-      outgoing.on('data', (bytes) => {
-        if (!silent) incoming.write(bytes);
-      });
-      // Whatever happens behind, the client hears nothing of it once the power is gone.
-      outgoing.on('close', () => {
-        if (!silent) incoming.destroy();
-      });
-      incoming.on('close', () => outgoing.destroy());
-      incoming.on('error', () => outgoing.destroy());
-      outgoing.on('error', () => undefined);
-      const silence = (): void => {
-        silent = true;
-      };
-      open.add(silence);
-      incoming.on('close', () => open.delete(silence));
-    });
-    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-    return new Address(server, open);
-  }
-
-  get port(): number {
-    return (this.server.address() as AddressInfo).port;
-  }
-
-  powerLoss(): void {
-    for (const silence of this.open) silence();
-  }
-
-  close(): void {
-    this.server.close();
-  }
-}
-
 let postgres: LocalPostgres;
-let address: Address;
+let address: ServiceAddress;
 let store: PostgresEventStore;
 
 beforeAll(async () => {
   postgres = await startPostgres({ databases: ['shop'] });
-  address = await Address.infrontOf(postgres.port);
+  address = await ServiceAddress.inFrontOf(postgres.port);
   const url = postgres.urlFor('shop').replace(`:${postgres.port}/`, `:${address.port}/`);
   store = await openEventStore({ source: 'shop', partitionMap: singleDatabase(url), region: 'test', epoch: 1n, clock: systemClock });
 });

@@ -1,4 +1,5 @@
-import { Kafka, logLevel, type IHeaders } from 'kafkajs';
+import { Kafka, logLevel, type IHeaders, type RequestTimeoutEvent } from 'kafkajs';
+import { BrokerSockets } from './broker-sockets';
 import type { EventAttributes } from './event-envelope';
 import type { FeedLogger } from './feed-logger';
 
@@ -16,14 +17,20 @@ export interface KafkaTls {
   readonly key?: string;
 }
 
-export function kafkaClient(clientId: string, brokers: readonly string[], logger: FeedLogger, tls?: KafkaTls): Kafka {
-  return new Kafka({
+/** What of the library's client is used here. */
+export type KafkaClient = Pick<Kafka, 'producer' | 'consumer' | 'admin'>;
+
+/** `nowMs` is the library's own clock, the system's: it dates requests by it. */
+export function kafkaClient(clientId: string, brokers: readonly string[], logger: FeedLogger, tls?: KafkaTls, nowMs = Date.now): KafkaClient {
+  const sockets = new BrokerSockets(nowMs);
+  const kafka = new Kafka({
     ...(tls !== undefined && { ssl: { ...(tls.ca !== undefined && { ca: [tls.ca] }), ...(tls.cert !== undefined && { cert: tls.cert }), ...(tls.key !== undefined && { key: tls.key }) } }),
     clientId,
     brokers: [...brokers],
+    socketFactory: sockets.factory,
     connectionTimeout: 3_000,
-    // A broker whose machine lost its power answers nothing and closes nothing: after this another one is asked. More than a
-    // producer's wait for replicas, which is the longest answer of a broker that lives.
+    // More than a producer's wait for replicas, which is the longest answer of a broker that lives; joining a group and
+    // fetching have time-outs of their own.
     requestTimeout: 7_000,
     retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 8 },
     logLevel: logLevel.WARN,
@@ -32,6 +39,27 @@ export function kafkaClient(clientId: string, brokers: readonly string[], logger
       logger.debug({ kafkajs: namespace, detail: log['error'] ?? log['stack'] }, log.message);
     },
   });
+  const unanswered = ({ payload }: RequestTimeoutEvent): void => {
+    logger.debug({ broker: payload.broker, request: payload.apiName }, 'a broker did not answer');
+    sockets.unanswered(payload);
+  };
+  return {
+    producer: (config) => {
+      const producer = kafka.producer(config);
+      producer.on(producer.events.REQUEST_TIMEOUT, unanswered);
+      return producer;
+    },
+    consumer: (config) => {
+      const consumer = kafka.consumer(config);
+      consumer.on(consumer.events.REQUEST_TIMEOUT, unanswered);
+      return consumer;
+    },
+    admin: (config) => {
+      const admin = kafka.admin(config);
+      admin.on(admin.events.REQUEST_TIMEOUT, unanswered);
+      return admin;
+    },
+  };
 }
 
 /** Header values arrive as buffers; a repeated header, which we never write, keeps its first value. */

@@ -2,11 +2,11 @@ import type { RecordedEvent } from '@settlement/event-store/event';
 import { FeedGap } from '@settlement/event-store/errors';
 import type { Randomness } from '@settlement/kernel/ids';
 import { nsToMs, type Clock, type UnixNs } from '@settlement/kernel/time';
-import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs';
+import type { Admin, Consumer, EachBatchPayload, KafkaMessage } from 'kafkajs';
 import { BackOff } from './back-off';
 import { eventOf } from './event-envelope';
 import type { FeedLogger } from './feed-logger';
-import { attributesOf, kafkaClient, topicOf, type KafkaTls } from './kafka-client';
+import { attributesOf, kafkaClient, topicOf, type KafkaClient, type KafkaTls } from './kafka-client';
 import type { EventFeed, FeedSubscription, RunningSubscription } from './port';
 
 export interface KafkaFeedOptions {
@@ -49,7 +49,7 @@ export function kafkaFeed(options: KafkaFeedOptions): EventFeed {
 
 class KafkaFeed implements EventFeed {
   readonly #running = new Set<KafkaSubscription>();
-  readonly #kafka: Kafka;
+  readonly #kafka: KafkaClient;
 
   constructor(private readonly options: KafkaFeedOptions) {
     this.#kafka = kafkaClient(options.service, options.brokers, options.logger, options.tls);
@@ -96,7 +96,7 @@ class KafkaSubscription implements RunningSubscription {
 
   constructor(
     private readonly options: KafkaFeedOptions,
-    private readonly kafka: Kafka,
+    private readonly kafka: KafkaClient,
     private readonly subscription: FeedSubscription,
     private readonly ended: () => void,
   ) {

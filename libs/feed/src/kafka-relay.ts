@@ -4,12 +4,12 @@ import type { EventStore } from '@settlement/event-store/port';
 import { InvariantViolated, OperationalError } from '@settlement/kernel/errors';
 import type { Randomness } from '@settlement/kernel/ids';
 import type { Clock } from '@settlement/kernel/time';
-import type { Admin, Kafka, Producer } from 'kafkajs';
+import type { Admin, Producer } from 'kafkajs';
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { BackOff } from './back-off';
 import { envelopeOf } from './event-envelope';
 import type { FeedLogger } from './feed-logger';
-import { attributesOf, kafkaClient, topicOf, type KafkaTls } from './kafka-client';
+import { attributesOf, kafkaClient, topicOf, type KafkaClient, type KafkaTls } from './kafka-client';
 import { unrecordedProgress, type RelayProgress } from './relay-progress';
 
 export interface KafkaRelayOptions {
@@ -94,7 +94,7 @@ class KafkaRelay implements RunningRelay {
   readonly #stopped = new AbortController();
   readonly #metrics: RelayMetrics;
   readonly #topic: string;
-  readonly #kafka: Kafka;
+  readonly #kafka: KafkaClient;
   /** Acknowledged up to here, per partition. */
   readonly #acknowledged = new Map<number, bigint>();
   readonly #wakes = new Set<() => void>();
@@ -176,7 +176,8 @@ class KafkaRelay implements RunningRelay {
     const { store, logger } = this.options;
     this.#metrics.failures.inc({ source: store.source });
     const all = { err: error, source: store.source, ...facts };
-    if (failuresBefore === 0) logger.warn(all, message);
+    // The first, and then one a minute or so: what goes on for long must be seen again by whoever looks at the log later.
+    if (failuresBefore % 10 === 0) logger.warn(all, message);
     else logger.debug(all, message);
   }
 

@@ -24,7 +24,7 @@ const TEMPORARY_PREFIX = 'settlement-kafka-';
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<LocalKafka> {
   let containerFailure: unknown;
-  if (options.persistent !== true && (await containersAnswer())) {
+  if (options.persistent !== true && options.behind === undefined && (await containersAnswer())) {
     try {
       return await startKafkaContainer(options);
     } catch (error) {
@@ -71,7 +71,7 @@ class JavaBroker implements LocalKafka {
   ) {}
 
   get brokers(): readonly string[] {
-    return [`${HOST}:${this.#port}`];
+    return [`${HOST}:${this.options.behind?.advertisedPort ?? this.#port}`];
   }
 
   get #logFile(): string {
@@ -85,9 +85,9 @@ class JavaBroker implements LocalKafka {
       this.#port = Number(/^listeners=PLAINTEXT:\/\/[^:]+:([0-9]+)/m.exec(readFileSync(properties, 'utf8'))?.[1] ?? 0);
       return;
     }
-    this.#port = await freePort();
+    this.#port = this.options.behind?.port ?? (await freePort());
     const controllerPort = await freePort();
-    writeFileSync(properties, serverProperties(this.#port, controllerPort, join(this.directory, 'data')));
+    writeFileSync(properties, serverProperties(this.#port, this.options.behind?.advertisedPort ?? this.#port, controllerPort, join(this.directory, 'data')));
     writeFileSync(join(this.directory, 'log4j2.properties'), LOG4J_PROPERTIES);
     const formatted = spawnSync(
       this.distribution.java,
@@ -173,13 +173,13 @@ class JavaBroker implements LocalKafka {
   }
 }
 
-function serverProperties(port: number, controllerPort: number, dataDir: string): string {
+function serverProperties(port: number, advertisedPort: number, controllerPort: number, dataDir: string): string {
   return `process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=${HOST}:${controllerPort}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controllerPort}
-advertised.listeners=PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controllerPort}
+advertised.listeners=PLAINTEXT://${HOST}:${advertisedPort},CONTROLLER://${HOST}:${controllerPort}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=${dataDir}
 auto.create.topics.enable=false

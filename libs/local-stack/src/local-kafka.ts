@@ -4,6 +4,8 @@ export interface KafkaOptions {
   /** Keeps files and ports on stop. */
   readonly persistent?: boolean;
   readonly heapMb?: number;
+  /** Where it listens, and the port that clients are told instead: of a proxy that leads there. A broker on Java only. */
+  readonly behind?: { readonly port: number; readonly advertisedPort: number };
 }
 
 /** One real broker, its own controller (KRaft), on this machine only. */
