@@ -40,6 +40,12 @@ export function connectionConfig(url: string, applicationName: string, sessionSe
   };
 }
 
+/**
+ * How long a pool keeps a connection that nobody uses: a new one costs a name to be resolved, a TLS handshake and a backend, and
+ * would be made again and again with traffic that comes every ten seconds, the library's own limit.
+ */
+export const POOL_IDLE_MS = 120_000;
+
 /** As `connectionConfig`, with `pg`'s own reading of values: int8 as text. For read models. */
 export function plainConnectionConfig(url: string, applicationName: string): pg.ClientConfig {
   const { types: _bigints, ...config } = connectionConfig(url, applicationName);

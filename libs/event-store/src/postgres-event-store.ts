@@ -3,7 +3,7 @@ import { invariant, InvariantViolated, OperationalError } from '@settlement/kern
 import { PollPace } from '@settlement/kernel/poll-pace';
 import type { Clock } from '@settlement/kernel/time';
 import { assertWithinLimits } from './append-limits';
-import { connectionConfig, isUnreplicatedNotice } from './connection';
+import { connectionConfig, isUnreplicatedNotice, POOL_IDLE_MS } from './connection';
 import { AppendOutcomeUnknown, commitLost, exhausted, isDemoted, notDone, sqlState } from './errors';
 import type { RecordedEvent } from './event';
 import { EVENT_COLUMNS, eventFromRow, withoutPlaceInAppend, type EventRow } from './event-rows';
@@ -93,8 +93,9 @@ class Database {
         idle_in_transaction_session_timeout: '10000',
       }),
       max: limits.transactionsMax,
+      idleTimeoutMillis: POOL_IDLE_MS,
     });
-    this.readers = new pg.Pool({ ...connectionConfig(url, `settlement-${writer.source}-read`), max: limits.readersMax });
+    this.readers = new pg.Pool({ ...connectionConfig(url, `settlement-${writer.source}-read`), max: limits.readersMax, idleTimeoutMillis: POOL_IDLE_MS });
     // An idle connection that breaks is removed from its pool by the pool itself; a query in flight rejects by itself.
     this.lostServers = new LostServerWatch(connectionConfig(url, `settlement-${writer.source}-look`), writer.clock);
     this.lostServers.watchPool(this.transactions);

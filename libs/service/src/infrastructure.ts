@@ -1,4 +1,4 @@
-import { plainConnectionConfig } from '@settlement/event-store/connection';
+import { plainConnectionConfig, POOL_IDLE_MS } from '@settlement/event-store/connection';
 import { LostServerWatch } from '@settlement/event-store/lost-server';
 import type { PartitionOwners } from '@settlement/event-store/ownership';
 import { postgresOwners } from '@settlement/event-store/postgres-owners';
@@ -44,7 +44,7 @@ export async function openInfrastructure(config: ServiceConfig, shell: ServiceSh
   });
   if (config.MIGRATIONS === 'apply') await migrateFeed(config.DATABASE_URL);
   const own = plainConnectionConfig(config.DATABASE_URL, `settlement-${shell.name}`);
-  const database = new pg.Pool({ ...own, max: config.DATABASE_POOL_MAX });
+  const database = new pg.Pool({ ...own, max: config.DATABASE_POOL_MAX, idleTimeoutMillis: POOL_IDLE_MS });
   const lostServers = new LostServerWatch(own, systemClock);
   lostServers.watchPool(database);
   // An idle connection that dies is replaced; the query that needed it reports its own error.
