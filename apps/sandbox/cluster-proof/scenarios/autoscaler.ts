@@ -32,7 +32,7 @@ export const autoscaler: Scenario = {
 };
 
 async function hpa(proof: Proof): Promise<{ readonly minReplicas: number }> {
-  const { spec } = await proof.cluster.get<{ spec: { minReplicas: number } }>(['horizontalpodautoscaler', 'settlement-gateway', '-n', namespaces.settlement]);
+  const { spec } = await proof.cluster.get<{ spec: { minReplicas: number } }>(`/apis/autoscaling/v2/namespaces/${namespaces.settlement}/horizontalpodautoscalers/settlement-gateway`);
   return spec;
 }
 

@@ -9,28 +9,28 @@ import type { Proof, Scenario } from '../proof';
 const BACK_WITHIN_MS = 180_000;
 const postgresSelector = 'cnpg.io/cluster=settlement-postgres';
 
-/** SIGKILL of all pods of a service, one after the other once the one before is back: no moment without any of them. */
 export const killServices: Scenario = {
   name: 'kill-services',
   hypothesis: 'SIGKILL of every service, one pod after another, under load changes nothing of where the money ends',
   async run(proof) {
-    for (const service of serviceNames) await killInTurn(proof, service);
+    await proof.underLoad({ label: 'kill-services', failures: 'allowed' }, async () => {
+      for (const service of serviceNames) await killInTurn(proof, service);
+    });
   },
 };
 
+/** SIGKILL of all pods of a service, one after the other once the one before is back: no moment without any of them. */
 async function killInTurn(proof: Proof, service: ServiceName): Promise<void> {
-  await proof.underLoad({ label: `kill-${service}`, failures: 'allowed' }, async () => {
-    const startedAtMs = performance.now();
-    const pods = await servicePods(proof.cluster, service);
-    const evidence: string[] = [];
-    for (const pod of pods) {
-      await killPod(proof.cluster, pod);
-      evidence.push(await restarted(proof, pod));
-      await podsReady(proof.cluster, namespaces.settlement, selectorOf(service), pods.length, BACK_WITHIN_MS);
-    }
-    proof.fault(`SIGKILL of ${evidence.join('; ')}`);
-    proof.figure(`kill-${service}: ${pods.length} pods killed in turn, all ready again after`, seconds(performance.now() - startedAtMs));
-  });
+  const startedAtMs = performance.now();
+  const pods = await servicePods(proof.cluster, service);
+  const evidence: string[] = [];
+  for (const pod of pods) {
+    await killPod(proof.cluster, pod);
+    evidence.push(await restarted(proof, pod));
+    await podsReady(proof.cluster, namespaces.settlement, selectorOf(service), pods.length, BACK_WITHIN_MS);
+  }
+  proof.fault(`SIGKILL of ${evidence.join('; ')}`);
+  proof.figure(`${service}: ${pods.length} pods killed in turn, all ready again after`, seconds(performance.now() - startedAtMs));
 }
 
 /** Waits until the kubelet says that the container was killed, and answers its words. */
@@ -75,7 +75,7 @@ async function primary(proof: Proof): Promise<Pod> {
 }
 
 async function clusterStatus(proof: Proof): Promise<{ phase: string; instances: number; readyInstances: number }> {
-  const { status } = await proof.cluster.get<{ status: { phase?: string; instances?: number; readyInstances?: number } }>(['clusters.postgresql.cnpg.io', 'settlement-postgres', '-n', namespaces.settlement]);
+  const { status } = await proof.cluster.get<{ status: { phase?: string; instances?: number; readyInstances?: number } }>(`/apis/postgresql.cnpg.io/v1/namespaces/${namespaces.settlement}/clusters/settlement-postgres`);
   return { phase: status.phase ?? '', instances: status.instances ?? 0, readyInstances: status.readyInstances ?? 0 };
 }
 

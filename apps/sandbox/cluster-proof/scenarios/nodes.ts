@@ -116,7 +116,7 @@ async function servicesElsewhere(proof: Proof, lost: string): Promise<void> {
 }
 
 async function replicas(proof: Proof): Promise<ReadonlyMap<string, number>> {
-  const { items } = await proof.cluster.get<{ items: readonly { metadata: { labels: Record<string, string> }; spec: { replicas: number } }[] }>(['deployments', '-n', namespaces.settlement]);
+  const { items } = await proof.cluster.get<{ items: readonly { metadata: { labels: Record<string, string> }; spec: { replicas: number } }[] }>(`/apis/apps/v1/namespaces/${namespaces.settlement}/deployments`);
   return new Map(items.map(({ metadata, spec }) => [metadata.labels['app.kubernetes.io/component'] ?? '', spec.replicas]));
 }
 

@@ -47,13 +47,13 @@ export const keda: Scenario = {
     await proof.upgrade({ set: ['autoscaling.keda={"enabled":true,"trigger":"direct"}', ...settings] });
     for (const service of scaled) {
       const conditions = await until(120_000, async () => {
-        const { status } = await proof.cluster.get<{ status?: { conditions?: readonly { type: string; status: string; message?: string }[] } }>(['scaledobjects.keda.sh', `settlement-${service}`, '-n', namespaces.settlement]);
+        const { status } = await proof.cluster.get<{ status?: { conditions?: readonly { type: string; status: string; message?: string }[] } }>(`/apis/keda.sh/v1alpha1/namespaces/${namespaces.settlement}/scaledobjects/settlement-${service}`);
         const ready = status?.conditions?.find(({ type }) => type === 'Ready');
         return ready?.status === 'True' ? ready : undefined;
       });
       proof.check(`the ScaledObject of ${service} is ready`, conditions !== undefined, conditions?.message ?? 'it did not become ready');
       const metric = await until(120_000, async () => {
-        const { status } = await proof.cluster.get<{ status?: { currentMetrics?: readonly { type: string; external?: { current?: { averageValue?: string; value?: string } } }[] } }>(['horizontalpodautoscalers', `keda-hpa-settlement-${service}`, '-n', namespaces.settlement]);
+        const { status } = await proof.cluster.get<{ status?: { currentMetrics?: readonly { type: string; external?: { current?: { averageValue?: string; value?: string } } }[] } }>(`/apis/autoscaling/v2/namespaces/${namespaces.settlement}/horizontalpodautoscalers/keda-hpa-settlement-${service}`);
         return status?.currentMetrics?.find(({ type, external }) => type === 'External' && external?.current !== undefined);
       });
       proof.check(`the backlog of ${service} is read`, metric !== undefined, metric === undefined ? 'no value' : `${metric.external?.current?.averageValue ?? metric.external?.current?.value ?? '?'} a replica`);

@@ -43,7 +43,7 @@ async function allPods(proof: Proof): Promise<readonly Pod[]> {
 async function renew(proof: Proof, service: ServiceName): Promise<void> {
   const name = `settlement-${service}`;
   const status = { conditions: [{ type: 'Issuing', status: 'True', reason: 'ManuallyTriggered', message: 'renewed by the proof', lastTransitionTime: new Date().toISOString() }] };
-  const { items } = await proof.cluster.get<{ items: readonly { metadata: { name: string }; spec: { secretName: string }; status: { conditions: readonly { type: string }[] } }[] }>(['certificates.cert-manager.io', '-n', namespaces.settlement]);
+  const { items } = await proof.cluster.get<{ items: readonly { metadata: { name: string }; spec: { secretName: string }; status: { conditions: readonly { type: string }[] } }[] }>(`/apis/cert-manager.io/v1/namespaces/${namespaces.settlement}/certificates`);
   const certificate = items.find(({ spec }) => spec.secretName === `${name}-tls`);
   if (certificate === undefined) throw new Error(`no Certificate fills ${name}-tls`);
   const others = certificate.status.conditions.filter(({ type }) => type !== 'Issuing');
@@ -55,7 +55,7 @@ async function issuedSerials(proof: Proof): Promise<readonly (readonly [ServiceN
   const { X509Certificate } = await import('node:crypto');
   return Promise.all(
     serviceNames.map(async (service) => {
-      const { data } = await proof.cluster.get<{ data?: Record<string, string> }>(['secret', `settlement-${service}-tls`, '-n', namespaces.settlement]);
+      const { data } = await proof.cluster.get<{ data?: Record<string, string> }>(`/api/v1/namespaces/${namespaces.settlement}/secrets/settlement-${service}-tls`);
       const pem = Buffer.from(data?.['tls.crt'] ?? '', 'base64').toString();
       return [service, pem === '' ? '' : new X509Certificate(pem).serialNumber] as const;
     }),

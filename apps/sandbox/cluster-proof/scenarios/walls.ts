@@ -124,7 +124,7 @@ async function privileged(proof: Proof): Promise<void> {
 /** One paymaster more, cut off from Postgres by the same means as everybody: a label that no policy names. */
 async function withoutDatabase(proof: Proof): Promise<void> {
   const name = 'proof-no-database';
-  const { items } = await proof.cluster.get<{ items: readonly { metadata: { name: string; labels: Record<string, string> }; spec: Record<string, unknown> }[] }>(['pods', '-n', namespaces.settlement, '-l', selectorOf('paymaster')]);
+  const { items } = await proof.cluster.get<{ items: readonly { metadata: { name: string; labels: Record<string, string> }; spec: Record<string, unknown> }[] }>(`/api/v1/namespaces/${namespaces.settlement}/pods?labelSelector=${encodeURIComponent(selectorOf('paymaster'))}`);
   const [model] = items;
   if (model === undefined) throw new Error('there is no pod of the paymaster');
   const { nodeName: _node, ...spec } = model.spec;

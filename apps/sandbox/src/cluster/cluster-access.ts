@@ -1,4 +1,5 @@
 import { Helm } from '@settlement/cluster/helm';
+import { KubeApi } from '@settlement/cluster/kube-api';
 import { Kubectl, type CallOptions } from '@settlement/cluster/kubectl';
 import type { LocalCluster } from '@settlement/cluster/local-cluster';
 
@@ -14,8 +15,8 @@ export interface Cluster extends Pick<LocalCluster, 'kubeconfig' | 'onNode' | 'k
   /** Standard output. Throws `OperationalError` as `runProgram` does. */
   kubectl(args: readonly string[], options?: CallOptions): Promise<string>;
   helm(args: readonly string[], options?: CallOptions): Promise<string>;
-  /** Parsed JSON of `kubectl get`; the caller knows what it asked for. */
-  get<T>(args: readonly string[]): Promise<T>;
+  /** The JSON at a path of the API server; the caller knows what it asked for. For what is looked at often: no process is started. */
+  get<T>(path: string): Promise<T>;
   /** In the order of their names, those that run workloads. */
   nodes(): Promise<readonly ClusterNode[]>;
 }
@@ -25,7 +26,8 @@ export async function clusterAccess(local: LocalCluster, signal?: AbortSignal): 
   const until: CallOptions = signal === undefined ? {} : { signal };
   const kubectl = await Kubectl.on(local.kubeconfig);
   const helm = await Helm.on(local.kubeconfig);
-  const get = async <T>(args: readonly string[]): Promise<T> => JSON.parse(await kubectl.run(['get', ...args, '-o', 'json'], until)) as T;
+  const api = KubeApi.from(local.kubeconfig);
+  const get = <T>(path: string): Promise<T> => api.get<T>(path, signal);
   return {
     kubeconfig: local.kubeconfig,
     onNode: (node, command) => local.onNode(node, command),
@@ -35,7 +37,7 @@ export async function clusterAccess(local: LocalCluster, signal?: AbortSignal): 
     helm: (args, options) => helm.run(args, { ...until, ...options }),
     get,
     async nodes() {
-      const { items } = await get<NodeList>(['nodes']);
+      const { items } = await get<NodeList>('/api/v1/nodes');
       return items
         // kind's control plane runs workloads only when it is alone.
         .filter((node) => !(node.spec.taints ?? []).some((taint) => taint.key === 'node-role.kubernetes.io/control-plane'))

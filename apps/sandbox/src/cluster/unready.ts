@@ -30,7 +30,7 @@ export function isReady(pod: Pod): boolean {
 }
 
 export async function podsOf(cluster: Cluster, namespace: string, selector?: string): Promise<readonly Pod[]> {
-  const { items } = await cluster.get<PodList>(['pods', '-n', namespace, ...(selector === undefined ? [] : ['-l', selector])]);
+  const { items } = await cluster.get<PodList>(`/api/v1/namespaces/${namespace}/pods${selector === undefined ? '' : `?labelSelector=${encodeURIComponent(selector)}`}`);
   return items;
 }
 
