@@ -34,16 +34,20 @@ interface GatewayProcess {
   readonly url: string;
   readonly child: ChildProcess;
   readonly exited: Promise<number | null>;
+  /** Warnings and errors that it has logged. */
+  readonly log: () => string;
   readonly call: (method: string, path: string, options?: Parameters<typeof call>[3]) => Promise<Answer>;
 }
 
 async function start(port: number, overrides: Readonly<Record<string, string>> = {}): Promise<GatewayProcess> {
-  const child = spawn(node, ['--enable-source-maps', bundle], { cwd: root, env: { PATH: process.env['PATH'] ?? '', ...environment, HTTP_PORT: String(port), ...overrides }, stdio: 'ignore' });
+  const child = spawn(node, ['--enable-source-maps', bundle], { cwd: root, env: { PATH: process.env['PATH'] ?? '', ...environment, HTTP_PORT: String(port), LOG_LEVEL: 'warn', ...overrides }, stdio: ['ignore', 'pipe', 'ignore'] });
+  let log = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (log += text));
   children.push(child);
   const exited = new Promise<number | null>((done) => child.on('exit', (code) => done(code)));
   const url = `http://127.0.0.1:${port}`;
   await until(() => fetch(`${url}/openapi.json`).then((answer) => (answer.ok ? true : undefined), () => undefined), 30_000);
-  return { url, child, exited, call: (method, path, options) => call(url, method, path, options) };
+  return { url, child, exited, log: () => log, call: (method, path, options) => call(url, method, path, options) };
 }
 
 describe('a gateway process', () => {
@@ -81,7 +85,7 @@ describe('a gateway process', () => {
     }
     expect(new Set([...around.peers.intents.values()].map((intent) => intent.subjectId)).size).toBe(requests.length);
     second.child.kill('SIGTERM');
-    expect(await second.exited).toBe(0);
+    expect(await second.exited, second.log()).toBe(0);
   });
 
   it('told to stop answers what it has begun, closes its connections and leaves with 0', async () => {
@@ -95,7 +99,7 @@ describe('a gateway process', () => {
     // What had not reached the process is refused by the closed port; what had is answered in full.
     for (const answer of answers) if (answer.status === 'fulfilled') expect([201, 503]).toContain(answer.value.status);
     expect(answers.some((answer) => answer.status === 'fulfilled' && answer.value.status === 201)).toBe(true);
-    expect(await gateway.exited).toBe(0);
+    expect(await gateway.exited, gateway.log()).toBe(0);
   });
 
   it('with a wrong configuration names every problem at once and leaves with 78, without telling a secret', () => {

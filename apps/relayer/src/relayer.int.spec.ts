@@ -230,7 +230,7 @@ describe('relayer on a real chain', () => {
       await database.query('UPDATE event_store.partition SET epoch = 2');
       await database.end();
       await expect(fenced.relayer.submission.submit([world.collect({ payer: 21 })], '')).rejects.toMatchObject({ code: 'STALE_EPOCH' });
-      await until('halted', async () => JSON.stringify((await fenced.health.report()).checks).includes('lost its epoch'));
+      await until('halted', async () => JSON.stringify((await fenced.health.report()).checks).includes('lost its epoch'), 30_000, () => fenced.health.report());
       expect((await fenced.health.report()).ready).toBe(false);
       expect(await world.relayerNonce()).toBe(nonce);
     } finally {

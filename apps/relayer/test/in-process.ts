@@ -65,10 +65,11 @@ export async function readAll(databaseUrl: string): Promise<readonly { readonly 
   }
 }
 
-export async function until(what: string, holds: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+/** `seen` is asked for what stands in the way once time is up. */
+export async function until(what: string, holds: () => Promise<boolean>, timeoutMs = 30_000, seen?: () => Promise<unknown>): Promise<void> {
   const end = Date.now() + timeoutMs;
   while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`timed out waiting until ${what}`);
+    if (Date.now() > end) throw new Error(`timed out waiting until ${what}${seen === undefined ? '' : `: ${JSON.stringify(await seen())}`}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

@@ -6,7 +6,7 @@ import { ulidSource } from '@settlement/kernel/ids';
 import type { EventFeed } from '@settlement/feed/port';
 import { openInfrastructure, type Infrastructure } from './infrastructure';
 import { shellProviders, type ServiceShell } from './service-shell';
-import { CLOCK, CONFIG, DATABASE, EVENT_STORE, FEED, HEALTH, IDS, LOGGER, METRICS, OWNERS, RANDOMNESS } from './tokens';
+import { CALLERS, CLOCK, CONFIG, DATABASE, EVENT_STORE, FEED, HEALTH, IDS, LOGGER, METRICS, OWNERS, RANDOMNESS } from './tokens';
 
 const INFRASTRUCTURE = Symbol('INFRASTRUCTURE');
 
@@ -31,7 +31,7 @@ export class InfrastructureModule implements OnApplicationShutdown {
         { provide: OWNERS, inject: [INFRASTRUCTURE], useFactory: (it: Infrastructure): PartitionOwners => it.owners },
         { provide: FEED, inject: [INFRASTRUCTURE], useFactory: (it: Infrastructure): EventFeed => it.feed },
       ],
-      exports: [CONFIG, LOGGER, CLOCK, RANDOMNESS, IDS, EVENT_STORE, DATABASE, FEED, OWNERS, HEALTH, METRICS],
+      exports: [CONFIG, LOGGER, CLOCK, RANDOMNESS, IDS, EVENT_STORE, DATABASE, FEED, OWNERS, HEALTH, METRICS, CALLERS],
     };
   }
 
