@@ -1,6 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { OperationalError } from '@settlement/kernel/errors';
-import { platformTool } from '@settlement/cluster/platform-tools';
+import { whyMissing } from '@settlement/cluster/platform-tools';
 import { renderRelease, servingOverlays, type Capabilities } from './helm';
 import { describeViolations, identify, isObject, kindOf, type Json, type JsonObject, type Policy, type Release, type Step } from './manifests';
 
@@ -77,15 +76,9 @@ function put(node: Json, step: Step, value: Json | undefined): void {
   else throw new Error(`there is nothing at ${String(step)} to change`);
 }
 
-/** Whether helm is there; a machine without it and without a registry says so loudly, and its tests count as skipped. */
-export const helmMissing: string | undefined = await platformTool('helm').then(
-  () => undefined,
-  (error: unknown) => {
-    if (!(error instanceof OperationalError) || error.code !== 'PLATFORM_TOOL_UNAVAILABLE') throw error;
-    process.stderr.write(`\n!!! CHART CHECKS NOT RUN: ${error.message}\n\n`);
-    return error.message;
-  },
-);
+/** A machine without helm and without a registry says so loudly, and its tests count as skipped. */
+export const helmMissing = await whyMissing('helm');
+if (helmMissing !== undefined) process.stderr.write(`\n!!! CHART CHECKS NOT RUN: ${helmMissing}\n\n`);
 
 let all: Promise<Release[]> | undefined;
 

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { parseAllDocuments } from 'yaml';
 import { platformTool } from '@settlement/cluster/platform-tools';
-import { OperationalError } from '@settlement/kernel/errors';
 import { at, list, ofType, text } from './policies/policy';
 import { source, type Resource } from './terraform';
 
@@ -17,15 +16,6 @@ export interface Rendering {
   /** Manifests, or why the chart refused. */
   readonly output: string;
 }
-
-/** Why the chart cannot be rendered here, or undefined if it can. */
-export const helmMissing = (): Promise<string | undefined> => platformTool('helm').then(
-  () => undefined,
-  (error: unknown) => {
-    if (!(error instanceof OperationalError) || error.code !== 'PLATFORM_TOOL_UNAVAILABLE') throw error;
-    return error.message;
-  },
-);
 
 /** `helm template` of the chart as the README installs it: the environment's overlay, then what a region's stack puts out. */
 export async function rendering(environment: string, regionValues: string): Promise<Rendering> {

@@ -1,9 +1,10 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { whyMissing } from '@settlement/cluster/platform-tools';
 import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { parse } from 'yaml';
-import { disagreements, documents, helmMissing, identify, rendering, type Installation } from './chart-agreement';
+import { disagreements, documents, identify, rendering, type Installation } from './chart-agreement';
 import { chartSchema, releaseValues } from './helm-values';
 import { durabilityPolicies } from './policies/durability';
 import { encryptionPolicies } from './policies/encryption';
@@ -19,7 +20,7 @@ const missing = await terraformMissing();
 let workspace: Workspace | undefined;
 if (missing === undefined) workspace = await initialisedCopy();
 const why = missing ?? workspace?.unavailable;
-const noHelm = await helmMissing();
+const noHelm = await whyMissing('helm');
 if (why === undefined && noHelm !== undefined) process.stderr.write(`\n*** THE CHART IS NOT RENDERED WITH TERRAFORM'S VALUES HERE: ${noHelm} ***\n\n`);
 if (why !== undefined) process.stderr.write(`\n*** TERRAFORM IS NOT CHECKED HERE: ${why}. Only its sources were read. ***\n\n`);
 

@@ -36,11 +36,26 @@ export async function platformTool(name: PlatformTool): Promise<string> {
   return path;
 }
 
+/** Undefined when it is there; otherwise why not, for a loud line beside what is not proved then. */
+export async function whyMissing(name: PlatformTool): Promise<string | undefined> {
+  try {
+    await platformTool(name);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof OperationalError) || error.code !== 'PLATFORM_TOOL_UNAVAILABLE') throw error;
+    return error.message;
+  }
+}
+
 const located = new Map<PlatformTool, string>();
 
+/** Where programs are kept that the product's checks use: outside the repository, for all its clones. */
+export function toolCache(): string {
+  return process.env['SETTLEMENT_CACHE_DIR'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'settlement');
+}
+
 function folder(): string {
-  const cache = process.env['SETTLEMENT_CACHE_DIR'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'settlement');
-  return join(cache, `platform-tools-${PACKAGE.split('@').at(-1) ?? ''}`);
+  return join(toolCache(), `platform-tools-${PACKAGE.split('@').at(-1) ?? ''}`);
 }
 
 function isGenuine(name: PlatformTool, path: string): boolean {
