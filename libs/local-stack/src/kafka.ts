@@ -24,7 +24,7 @@ const TEMPORARY_PREFIX = 'settlement-kafka-';
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<LocalKafka> {
   let containerFailure: unknown;
-  if (options.persistent !== true && options.behind === undefined && (await containersAnswer())) {
+  if (options.persistent !== true && options.behind === undefined && options.tls === undefined && (await containersAnswer())) {
     try {
       return await startKafkaContainer(options);
     } catch (error) {
@@ -82,12 +82,12 @@ class JavaBroker implements LocalKafka {
   async prepare(): Promise<void> {
     const properties = join(this.directory, 'server.properties');
     if (existsSync(join(this.directory, 'data', 'meta.properties')) && existsSync(properties)) {
-      this.#port = Number(/^listeners=PLAINTEXT:\/\/[^:]+:([0-9]+)/m.exec(readFileSync(properties, 'utf8'))?.[1] ?? 0);
+      this.#port = Number(/^listeners=[A-Z]+:\/\/[^:]+:([0-9]+)/m.exec(readFileSync(properties, 'utf8'))?.[1] ?? 0);
       return;
     }
     this.#port = this.options.behind?.port ?? (await freePort());
     const controllerPort = await freePort();
-    writeFileSync(properties, serverProperties(this.#port, this.options.behind?.advertisedPort ?? this.#port, controllerPort, join(this.directory, 'data')));
+    writeFileSync(properties, serverProperties(this.#port, this.options.behind?.advertisedPort ?? this.#port, controllerPort, join(this.directory, 'data')) + this.#tlsProperties());
     writeFileSync(join(this.directory, 'log4j2.properties'), LOG4J_PROPERTIES);
     const formatted = spawnSync(
       this.distribution.java,
@@ -97,6 +97,21 @@ class JavaBroker implements LocalKafka {
     if (formatted.status !== 0) {
       throw new OperationalError('KAFKA_NOT_STARTED', `its storage could not be formatted: ${formatted.stderr}${formatted.stdout}`, 'not-done');
     }
+  }
+
+  #tlsProperties(): string {
+    const { tls } = this.options;
+    if (tls === undefined) return 'listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT\n';
+    const [keys, authority] = [join(this.directory, 'server.pem'), join(this.directory, 'ca.pem')];
+    writeFileSync(keys, `${tls.server.key}${tls.server.certificate}`, { mode: 0o600 });
+    writeFileSync(authority, tls.ca);
+    return `listener.security.protocol.map=CLIENTS:SSL,CONTROLLER:PLAINTEXT
+ssl.keystore.type=PEM
+ssl.keystore.location=${keys}
+ssl.truststore.type=PEM
+ssl.truststore.location=${authority}
+ssl.client.auth=required
+`;
   }
 
   #jvmArgs(heapMb: number): string[] {
@@ -129,9 +144,14 @@ class JavaBroker implements LocalKafka {
     installExitHook();
     writeFileSync(join(this.directory, 'broker.pid'), String(child.pid ?? 0));
     const deadlineMs = Date.now() + START_TIMEOUT_MS;
-    await kafkaAnswers(this.brokers, deadlineMs, () => {
-      if (this.#child !== child) throw new OperationalError('KAFKA_NOT_STARTED', `the broker ended: ${this.#logTail()}`, 'not-done');
-    });
+    await kafkaAnswers(
+      this.brokers,
+      deadlineMs,
+      () => {
+        if (this.#child !== child) throw new OperationalError('KAFKA_NOT_STARTED', `the broker ended: ${this.#logTail()}`, 'not-done');
+      },
+      this.options.tls,
+    );
   }
 
   #logTail(): string {
@@ -178,9 +198,9 @@ function serverProperties(port: number, advertisedPort: number, controllerPort: 
 node.id=1
 controller.quorum.bootstrap.servers=${HOST}:${controllerPort}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controllerPort}
-advertised.listeners=PLAINTEXT://${HOST}:${advertisedPort},CONTROLLER://${HOST}:${controllerPort}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=CLIENTS://${HOST}:${port},CONTROLLER://${HOST}:${controllerPort}
+advertised.listeners=CLIENTS://${HOST}:${advertisedPort},CONTROLLER://${HOST}:${controllerPort}
+inter.broker.listener.name=CLIENTS
 log.dirs=${dataDir}
 auto.create.topics.enable=false
 default.replication.factor=1

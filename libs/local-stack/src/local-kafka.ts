@@ -6,6 +6,17 @@ export interface KafkaOptions {
   readonly heapMb?: number;
   /** Where it listens, and the port that clients are told instead: of a proxy that leads there. A broker on Java only. */
   readonly behind?: { readonly port: number; readonly advertisedPort: number };
+  /** Speaks TLS alone, and with nobody who shows no certificate of this authority. A broker on Java only. */
+  readonly tls?: LocalKafkaTls;
+}
+
+/** PEM texts. */
+export interface LocalKafkaTls {
+  readonly ca: string;
+  /** For 127.0.0.1. */
+  readonly server: { readonly certificate: string; readonly key: string };
+  /** Shown while it is waited for. */
+  readonly client: { readonly certificate: string; readonly key: string };
 }
 
 /** One real broker, its own controller (KRaft), on this machine only. */
