@@ -84,10 +84,26 @@ interface Report {
   readonly scenarios: readonly { readonly name: string; readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[] }[];
 }
 
-/** Runs the proof with `run`, which shows what it says, and reads what it has written down. */
-export async function clusterProof(run: (command: string, args: readonly string[]) => Promise<number>): Promise<ClusterOutcome> {
+/** What the proof may take; a healthy one is done in half of that. Told to stop, it takes its cluster down and reports what it has. */
+const PROOF_MS_MAX = 45 * 60_000;
+
+/** Runs the proof, which shows what it says, and reads what it has written down. `begun` is told of its process. */
+export async function clusterProof(begun: (child: ChildProcess) => void): Promise<ClusterOutcome> {
   rmSync(reportFile, { force: true });
-  const code = await run(process.execPath, [runner, 'test:cluster']);
+  const child = spawn(process.execPath, [runner, 'test:cluster'], { cwd: repositoryRoot, stdio: 'inherit' });
+  begun(child);
+  let late = false;
+  const limit = setTimeout(() => {
+    late = true;
+    child.kill('SIGINT');
+  }, PROOF_MS_MAX);
+  const code = await new Promise<number>((resolve) => child.on('exit', (status) => resolve(status ?? 1)));
+  clearTimeout(limit);
+  const outcome = reported(code);
+  return late ? { ...outcome, failed: outcome.failed + 1, failures: [...outcome.failures, `cluster: the proof was stopped after ${PROOF_MS_MAX / 60_000} minutes`] } : outcome;
+}
+
+function reported(code: number): ClusterOutcome {
   if (!existsSync(reportFile)) return { passed: 0, failed: 1, failures: [`cluster: the proof ended with code ${code} and no report`] };
   const report = JSON.parse(readFileSync(reportFile, 'utf8')) as Report;
   const failures = report.scenarios.flatMap(({ name, checks }) => checks.filter(({ ok }) => !ok).map((check) => `cluster ${name}: ${check.name}: ${check.detail}`));

@@ -1,6 +1,9 @@
 import { systemClock } from '@settlement/config/system-ports';
 import { Endpoints } from './endpoints';
 
+/** What HTTP clients of payment APIs commonly wait; longer than this a merchant does not know and asks again. */
+const ANSWER_MS_MAX = 30_000;
+
 export interface ApiAnswer {
   readonly status: number;
   readonly body: Record<string, unknown>;
@@ -29,7 +32,7 @@ export class ApiClient {
         ...(options.idempotencyKey === undefined ? {} : { 'idempotency-key': options.idempotencyKey }),
       },
       ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
-      signal: AbortSignal.timeout(15_000),
+      signal: AbortSignal.timeout(ANSWER_MS_MAX),
     }).catch((error: unknown) => {
       this.endpoints.failed(url);
       throw error;
