@@ -178,6 +178,7 @@ export class GatewayModule {
               adminToken: config.ADMIN_TOKEN,
               rateLimit: new TokenBuckets({ quota: config.RATE_LIMIT_QUOTA, windowSeconds: config.RATE_LIMIT_WINDOW_SECONDS }),
               intake, clock, ids,
+              storePatienceMs: config.STORE_PATIENCE_MS,
               logger: shell.logger,
               metrics: shell.metrics,
             });

@@ -106,6 +106,7 @@ export async function startGateway(around: Surroundings, overrides: Readonly<Rec
     PAYMASTER_ADDRESS: peers.addresses.paymaster,
     RELAYER_ADDRESS: peers.addresses.relayer,
     BATCH_SETTLEMENT_ADDRESS: peers.addresses.batch,
+    STORE_PATIENCE_MS: '200',
     LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
     ...overrides,
   };

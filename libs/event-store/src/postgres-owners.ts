@@ -1,3 +1,4 @@
+import { PollPace } from '@settlement/kernel/poll-pace';
 import type { Clock } from '@settlement/kernel/time';
 import pg from 'pg';
 import { connectionConfig, endWithin } from './connection';
@@ -20,10 +21,15 @@ export interface PostgresOwners extends PartitionOwners {
   close(): Promise<void>;
 }
 
-/** How often claims are made and the own connection is heard of; with the connection's end, the longest wait for a take-over. */
-const TICK_MS = 400;
 /**
- * Ten ticks and more: a process that is busy for a moment keeps its claims. One that was stopped, or whose machine lost its
+ * How often claims are made and the own connection is heard of while processes come and go; with the connection's end, the longest
+ * wait for a take-over.
+ */
+const TICK_MS = 400;
+/** The same once nobody has come or gone for a while: each look reads the server's whole table of locks. */
+const TICK_MS_QUIET = 1_000;
+/**
+ * Five ticks and more: a process that is busy for a moment keeps its claims. One that was stopped, or whose machine lost its
  * power, leaves its connection open in the server, and there it would stay until TCP gives up.
  */
 const SILENT_MS_MAX = 5_000;
@@ -63,8 +69,14 @@ class Owners implements PostgresOwners {
   private nudge: (() => void) | undefined;
   private heardAllAtMs = Number.NEGATIVE_INFINITY;
   private failing = false;
+  private readonly pace: PollPace;
+  /** Members of each name as they were last seen. */
+  private seen = '';
 
-  constructor(private readonly options: PostgresOwnersOptions) {}
+  constructor(private readonly options: PostgresOwnersOptions) {
+    const { tickMs } = options;
+    this.pace = new PollPace(tickMs === undefined ? { briskMs: TICK_MS, slowMs: TICK_MS_QUIET } : { briskMs: tickMs, slowMs: tickMs });
+  }
 
   own(name: string, partition: number, partitions: number, signal: AbortSignal): Promise<Tenure | undefined> {
     if (signal.aborted || this.closing.signal.aborted) return Promise.resolve(undefined);
@@ -90,7 +102,7 @@ class Owners implements PostgresOwners {
   }
 
   private async run(): Promise<void> {
-    const { clock, log, tickMs = TICK_MS } = this.options;
+    const { clock, log } = this.options;
     while (!this.closing.signal.aborted) {
       const nudged = new Promise<void>((resolve) => (this.nudge = resolve));
       try {
@@ -103,7 +115,7 @@ class Owners implements PostgresOwners {
       }
       const awake = new AbortController();
       // Claims that come together, as at a start, are made together.
-      await Promise.race([this.failing ? new Promise<void>(() => undefined) : nudged, clock.sleep(tickMs, AbortSignal.any([awake.signal, this.closing.signal])), aborted(this.closing.signal)]);
+      await Promise.race([this.failing ? new Promise<void>(() => undefined) : nudged, clock.sleep(this.pace.pauseMs(clock.monotonicMs()), AbortSignal.any([awake.signal, this.closing.signal])), aborted(this.closing.signal)]);
       awake.abort();
     }
   }
@@ -121,6 +133,9 @@ class Owners implements PostgresOwners {
       this.heardAllAtMs = clock.monotonicMs();
     }
     const members = await membersOf(client, names);
+    const seen = [...members].map(([name, count]) => `${name}=${count}`).join();
+    if (seen !== this.seen) this.pace.news(clock.monotonicMs());
+    this.seen = seen;
     for (const name of names) {
       const held = [...this.held].filter(([, it]) => it.name === name);
       const claims = [...this.claims].filter(([, it]) => it.name === name);
@@ -152,6 +167,7 @@ class Owners implements PostgresOwners {
     this.claims.delete(id);
     const held: Held = { name: claim.name, partition: claim.partition, partitions: claim.partitions, ending: new AbortController() };
     this.held.set(id, held);
+    this.pace.news(this.options.clock.monotonicMs());
     claim.resolve({ ended: held.ending.signal, release: () => this.release(id, held) });
     return true;
   }

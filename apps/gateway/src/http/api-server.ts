@@ -25,6 +25,8 @@ export interface ApiServerOptions {
   readonly adminToken: string;
   readonly rateLimit: TokenBuckets;
   readonly intake: CommandIntake;
+  /** How long a request is tried again by itself while the store is away. */
+  readonly storePatienceMs: number;
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly logger: Logger;
@@ -33,6 +35,9 @@ export interface ApiServerOptions {
 
 /** Far above any body of this API; what is larger is a mistake or an attack. */
 export const BODY_BYTES_MAX = 65_536;
+
+/** Between two tries while the store is away. */
+const STORE_RETRY_MS = 200;
 
 const SECURITY_HEADERS = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' } as const;
 
@@ -106,7 +111,8 @@ export class ApiServer implements OnModuleDestroy {
     const span = trace.getTracer('settlement-http').startSpan(`${route.method} ${route.path}`, { kind: SpanKind.SERVER, attributes: { 'http.route': route.path } }, parent);
     try {
       return await context.with(trace.setSpan(parent, span), async () => {
-        const answer = await this.answer(route, request, reply, traceparentOfSpan(span) || (typeof incoming === 'string' && traceparentOfSpan(trace.getSpan(parent))) || '');
+        const traceparent = traceparentOfSpan(span) || (typeof incoming === 'string' && traceparentOfSpan(trace.getSpan(parent))) || '';
+        const answer = await this.patiently(route, () => this.answer(route, request, reply, traceparent));
         span.setAttribute('http.response.status_code', answer.status);
         return await this.send(reply, answer);
       });
@@ -117,6 +123,26 @@ export class ApiServer implements OnModuleDestroy {
       throw error;
     } finally {
       span.end();
+    }
+  }
+
+  /**
+   * A database that changes its primary is away for some seconds, and every process meets that at once: there is nobody better to
+   * send the caller to. What was not done is done again here, as the caller would be told to do, and under an idempotency key also
+   * what may have been done. Crash meanwhile: the caller hears nothing and repeats, as ever.
+   */
+  private async patiently(route: Route, answer: () => Promise<RouteAnswer>): Promise<RouteAnswer> {
+    const { clock, storePatienceMs } = this.options;
+    const untilMs = clock.monotonicMs() + storePatienceMs;
+    for (;;) {
+      try {
+        return await answer();
+      } catch (error) {
+        const { code } = problemOf(error);
+        const repeatable = code === 'STORE_UNAVAILABLE' || (code === 'OUTCOME_UNKNOWN' && route.idempotent === true);
+        if (!repeatable || clock.monotonicMs() >= untilMs) throw error;
+      }
+      await clock.sleep(STORE_RETRY_MS);
     }
   }
 

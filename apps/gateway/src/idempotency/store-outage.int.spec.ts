@@ -56,4 +56,28 @@ describe('with a dead database', () => {
     }
     expect((await gateway.call('GET', '/v1/payments?limit=100', { key: merchant.key })).body.data).toHaveLength(40);
   });
+
+  it('that is back within the patience costs nobody a failed request, and each payment is there once', async () => {
+    const patient = await startGateway(around, { STORE_PATIENCE_MS: '20000' });
+    try {
+      const before = (await patient.call('GET', '/v1/payments?limit=100', { key: merchant.key })).body.data.length;
+      const during = Promise.all(
+        Array.from({ length: 30 }, async (_, i) => {
+          await new Promise((resolve) => setTimeout(resolve, i * 5));
+          return patient.call('POST', '/v1/payments', { key: merchant.key, idempotencyKey: randomUUID(), body: paymentBody(newPayer()) });
+        }),
+      );
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      await around.postgres.kill9();
+      expect((await patient.health.report()).ready).toBe(false);
+      await around.postgres.start();
+      const answers = await during;
+      expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 201));
+      expect(new Set(answers.map(({ body }) => body.id)).size).toBe(answers.length);
+      await patient.caughtUp();
+      expect((await patient.call('GET', '/v1/payments?limit=100', { key: merchant.key })).body.data).toHaveLength(before + answers.length);
+    } finally {
+      await patient.stop();
+    }
+  });
 });

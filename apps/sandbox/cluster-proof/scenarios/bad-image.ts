@@ -1,4 +1,5 @@
 import { systemClock } from '@settlement/config/system-ports';
+import { namespaces } from '../../src/cluster/installation';
 import { servicePods } from '../../src/cluster/pod-control';
 import { isReady, type Pod } from '../../src/cluster/unready';
 import { serviceNames } from '../../src/service-process';
@@ -37,7 +38,10 @@ export const badImage: Scenario = {
       if (blind !== undefined) throw blind instanceof Error ? blind : new Error(String(blind));
       proof.fault([...seen.values()].join('; ') || 'no new pod was seen');
       proof.check('bad pods were there, and none was ever ready', seen.size > 0 && ready.size === 0, `${seen.size} seen, ${ready.size} ready`);
-      proof.check('helm gave up and rolled back', /roll/i.test(refusal), refusal === '' ? 'the upgrade was accepted' : (refusal.split('\n').find((line) => /roll/i.test(line)) ?? refusal).trim().slice(0, 200));
+      const last = await lastRevision(proof);
+      const images = await serviceImages(proof);
+      const back = refusal !== '' && last.status === 'deployed' && /rollback/i.test(last.description) && images.every((image) => !image.endsWith(`:${bad}`));
+      proof.check('helm gave up and rolled back', back, refusal === '' ? 'the upgrade was accepted' : `revision ${last.revision} is ${last.status}: ${last.description}; images ${[...new Set(images.map((image) => image.split(':').at(-1)))].join(', ')}`);
       proof.figure('given up and rolled back after', seconds(performance.now() - startedAtMs));
       const after = await allPods(proof);
       const kept = before.filter((old) => after.some(({ metadata }) => metadata.uid === old.metadata.uid)).length;
@@ -45,6 +49,17 @@ export const badImage: Scenario = {
     });
   },
 };
+
+async function lastRevision(proof: Proof): Promise<{ readonly revision: number; readonly status: string; readonly description: string }> {
+  const history = JSON.parse(await proof.cluster.helm(['history', 'settlement', '-n', namespaces.settlement, '--max', '1', '-o', 'json'])) as { revision: number; status: string; description: string }[];
+  return history.at(-1) ?? { revision: 0, status: 'unknown', description: 'there is no history' };
+}
+
+/** What the Deployments of the services ask for. */
+async function serviceImages(proof: Proof): Promise<readonly string[]> {
+  const { items } = await proof.cluster.get<{ items: readonly { spec: { template: { spec: { containers: readonly { image: string }[] } } } }[] }>(`/apis/apps/v1/namespaces/${namespaces.settlement}/deployments`);
+  return items.flatMap(({ spec }) => spec.template.spec.containers.map(({ image }) => image));
+}
 
 async function allPods(proof: Proof): Promise<readonly Pod[]> {
   const pods: Pod[] = [];

@@ -78,7 +78,9 @@ async function helmUpgrade(cluster: Cluster, options: DeployOptions, release: st
   try {
     await cluster.helm(
       ['upgrade', '--install', release, from, '-n', namespace, '--wait', '--timeout', `${Math.round(timeoutMs / 1_000)}s`, ...(options.rollBack === true ? ['--rollback-on-failure'] : []), ...args],
-      { timeoutMs: timeoutMs * 2 + 60_000 },
+      // It waits for hooks and pods each for that long, and as long again for the release that it goes back to. Cut off in between, helm
+      // leaves the failed release in place.
+      { timeoutMs: timeoutMs * 4 + 180_000 },
     );
     options.say(`${release} is installed after ${((systemClock.monotonicMs() - startedAtMs) / 1_000).toFixed(1)} s`);
   } catch (error) {
