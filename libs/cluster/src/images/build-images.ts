@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { repositoryRoot } from '@settlement/config/repository-root';
 import { OperationalError } from '@settlement/kernel/errors';
 import { locateKafkaJars } from '@settlement/local-stack/kafka-jars';
-import { readRecord, recordsOf, removeTag, staleTags, tagFolder, tagsInUse, touchTag, writeRecord, type ImageRecord } from './cache';
+import { readRecord, removeRecord, recordsOf, removeTag, staleTags, tagFolder, tagsInUse, touchTag, writeRecord, type ImageRecord } from './cache';
 import { commitOf, imageNames, inputsOf, isProgramImage, programImages, referenceOf, tagOf, type CommitFacts, type ImageName, type Inputs } from './catalogue';
 import type { CommandOptions } from './command';
 import { buildSecrets, findEngine, lastStage, type BuildRequest, type Engine, type EngineName } from './engine';
@@ -60,8 +60,7 @@ async function build(options: BuildImagesOptions): Promise<ImageSet> {
   const builder = {};
   const images: (ImageRecord & { made: boolean })[] = [];
   for (const name of only) {
-    const input = inputs.get(name);
-    if (input === undefined) throw new OperationalError('INPUTS_UNKNOWN', `nothing is known of ${name}`, 'not-done');
+    const input = inputsFor(inputs, name);
     const kept = options.noCache === true ? undefined : readRecord(tag, name);
     if (kept?.inputs === keyOf(input, facts(name)) && (await engine.idOf(kept.image, quiet)) === kept.digest) {
       images.push({ ...kept, made: false });
@@ -71,9 +70,35 @@ async function build(options: BuildImagesOptions): Promise<ImageSet> {
     images.push({ ...(await make({ name, tag, input, facts, builder, engine, bases, options, commands, quiet })), made: true });
   }
   touchTag(tag);
-  if (images.some((image) => image.made)) await clearAway(engine, bases, quiet);
+  const made = only.filter((_, index) => images[index]?.made === true);
+  if (made.length > 0) {
+    await refuseWhatChanged(made, inputs, await inputsOf(imageNames, bases.identity, quiet), async (name) => {
+      removeRecord(tag, name);
+      await engine.remove([referenceOf(name, tag), byInputs(name, keyOf(inputsFor(inputs, name), facts(name)))]);
+    });
+    await clearAway(engine, bases, quiet);
+  }
   return { tag, engine: engine.name, images };
 }
+
+/**
+ * An image is named for the sources that were there when its build began. If they are others at its end, nobody knows which of
+ * them it holds: it is forgotten, `forget` sees to that, and the build fails with `SOURCES_CHANGED` (done: nothing else was touched).
+ */
+export async function refuseWhatChanged(made: readonly ImageName[], before: ReadonlyMap<ImageName, Inputs>, after: ReadonlyMap<ImageName, Inputs>, forget: (name: ImageName) => Promise<void>): Promise<void> {
+  const changed = made.filter((name) => before.get(name)?.digest !== after.get(name)?.digest);
+  for (const name of changed) await forget(name);
+  if (changed.length > 0) throw new OperationalError('SOURCES_CHANGED', `the sources of ${changed.join(', ')} changed while they were built; build again once they are still`, 'done');
+}
+
+function inputsFor(inputs: ReadonlyMap<ImageName, Inputs>, name: ImageName): Inputs {
+  const input = inputs.get(name);
+  if (input === undefined) throw new OperationalError('INPUTS_UNKNOWN', `nothing is known of ${name}`, 'not-done');
+  return input;
+}
+
+/** Under the digest of its inputs an image outlives the tag: a set with one changed service builds one service. */
+const byInputs = (name: ImageName, key: string): string => referenceOf(name, `inputs-${key.slice(0, 24)}`);
 
 export interface Verification {
   readonly image: string;
@@ -92,8 +117,7 @@ export function verifyImage(name: ImageName, options: BuildImagesOptions): Promi
     const bases = await basesFor(engine, options.nowMs, options.say, quiet);
     // Of all images: each one's bill of materials is part of the layer that the builder makes for all.
     const inputs = await inputsOf(imageNames, bases.identity, quiet);
-    const input = inputs.get(name);
-    if (input === undefined) throw new OperationalError('INPUTS_UNKNOWN', `nothing is known of ${name}`, 'not-done');
+    const input = inputsFor(inputs, name);
     const reference = referenceOf(name, `again-${input.digest.slice(0, 24)}`);
     options.say(`  building ${first.image} again from nothing …`);
     const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
@@ -143,15 +167,14 @@ async function make(making: Making): Promise<ImageRecord> {
   const { name, tag, input, engine, options, quiet } = making;
   const startedMs = performance.now();
   const image = referenceOf(name, tag);
-  // Under the digest of its inputs an image outlives the tag: a set with one changed service builds one service.
   const key = keyOf(input, making.facts(name));
-  const byInputs = referenceOf(name, `inputs-${key.slice(0, 24)}`);
-  const known = options.noCache === true ? undefined : await engine.idOf(byInputs, quiet);
+  const own = byInputs(name, key);
+  const known = options.noCache === true ? undefined : await engine.idOf(own, quiet);
   if (known === undefined) {
     options.say(`  + ${image} …`);
     const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
     try {
-      const request = await requestOf(making, byInputs, folder);
+      const request = await requestOf(making, own, folder);
       await engine.build(isProgramImage(name) && engine.name !== 'docker' ? await onBuilder(making, request, folder) : request, making.commands);
     } catch (error) {
       await engine.removeRemains();
@@ -160,7 +183,7 @@ async function make(making: Making): Promise<ImageRecord> {
       rmSync(folder, { recursive: true, force: true });
     }
   }
-  await engine.tag(byInputs, image, quiet);
+  await engine.tag(own, image, quiet);
   const digest = await engine.idOf(image, quiet);
   if (digest === undefined) throw new OperationalError('IMAGE_LOST', `${engine.name} built ${image} and does not know it`, 'unknown');
   const tar = join(tagFolder(tag), `settlement-${name}.tar`);

@@ -41,6 +41,10 @@ export function writeRecord(tag: string, name: string, record: ImageRecord): voi
   renameSync(`${path}.partial`, path);
 }
 
+export function removeRecord(tag: string, name: string): void {
+  rmSync(recordPath(tag, name), { force: true });
+}
+
 export function tagFolder(tag: string): string {
   const folder = join(imagesFolder(), tag);
   mkdirSync(folder, { recursive: true });
