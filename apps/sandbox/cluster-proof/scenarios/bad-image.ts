@@ -1,6 +1,6 @@
 import { systemClock } from '@settlement/config/system-ports';
 import { namespaces } from '../../src/cluster/installation';
-import { servicePods } from '../../src/cluster/pod-control';
+import { allServicePods } from '../../src/cluster/pod-control';
 import { isReady, type Pod } from '../../src/cluster/unready';
 import { serviceNames } from '../../src/service-process';
 import { retag } from '../node-images';
@@ -18,7 +18,7 @@ export const badImage: Scenario = {
     // A program that starts and gives up: the chain's server, under the names of the services.
     await retag(proof.cluster, serviceNames.map((service) => ({ from: `settlement-chain:${proof.tag}`, to: `settlement-${service}:${bad}` })));
     await proof.underLoad({ label: 'bad-image', failures: 'none' }, async () => {
-      const before = await allPods(proof);
+      const before = await allServicePods(proof.cluster);
       const seen = new Map<string, string>();
       const ready = new Set<string>();
       const looking = new AbortController();
@@ -43,7 +43,7 @@ export const badImage: Scenario = {
       const back = refusal !== '' && last.status === 'deployed' && /rollback/i.test(last.description) && images.every((image) => !image.endsWith(`:${bad}`));
       proof.check('helm gave up and rolled back', back, refusal === '' ? 'the upgrade was accepted' : `revision ${last.revision} is ${last.status}: ${last.description}; images ${[...new Set(images.map((image) => image.split(':').at(-1)))].join(', ')}`);
       proof.figure('given up and rolled back after', seconds(performance.now() - startedAtMs));
-      const after = await allPods(proof);
+      const after = await allServicePods(proof.cluster);
       const kept = before.filter((old) => after.some(({ metadata }) => metadata.uid === old.metadata.uid)).length;
       proof.check('the old pods served throughout', kept === before.length, `${kept} of ${before.length} are the same pods`);
     });
@@ -61,16 +61,10 @@ async function serviceImages(proof: Proof): Promise<readonly string[]> {
   return items.flatMap(({ spec }) => spec.template.spec.containers.map(({ image }) => image));
 }
 
-async function allPods(proof: Proof): Promise<readonly Pod[]> {
-  const pods: Pod[] = [];
-  for (const service of serviceNames) pods.push(...(await servicePods(proof.cluster, service)));
-  return pods.filter((pod) => pod.metadata.deletionTimestamp === undefined);
-}
-
 /** Notes what becomes of pods that were not there before, until it is told to stop. */
 async function look(proof: Proof, before: readonly Pod[], seen: Map<string, string>, ready: Set<string>, stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
-    for (const pod of await allPods(proof)) {
+    for (const pod of await allServicePods(proof.cluster)) {
       const { uid, name } = pod.metadata;
       if (before.some((old) => old.metadata.uid === uid)) continue;
       if (isReady(pod)) ready.add(uid);

@@ -1,7 +1,7 @@
 import { systemClock } from '@settlement/config/system-ports';
 import { namespaces } from '../../src/cluster/installation';
-import { inPod, restartsOf, servicePods } from '../../src/cluster/pod-control';
-import { isReady, type Pod } from '../../src/cluster/unready';
+import { allServicePods, inPod, restartsOf, servicePods } from '../../src/cluster/pod-control';
+import { isReady } from '../../src/cluster/unready';
 import { serviceNames, type ServiceName } from '../../src/service-process';
 import { seconds } from '../pauses';
 import type { Proof, Scenario } from '../proof';
@@ -17,7 +17,7 @@ export const rotation: Scenario = {
     await proof.underLoad({ label: 'rotation', failures: 'none' }, async () => {
       const before = await servedSerials(proof);
       const startedAtMs = performance.now();
-      const pods = await allPods(proof);
+      const pods = await allServicePods(proof.cluster);
       // As `cmctl renew` does: the status says that it is to be issued again.
       for (const service of serviceNames) await renew(proof, service);
       await until(async () => (await issuedSerials(proof)).every(([service, serial]) => serial !== '' && serial !== before.get(service)), ISSUED_WITHIN_MS, 'cert-manager has issued five new certificates');
@@ -29,16 +29,12 @@ export const rotation: Scenario = {
       proof.figure('every pod serves its new certificate after', seconds(performance.now() - startedAtMs));
       const after = await servedSerials(proof);
       proof.fault(serviceNames.filter((service) => service !== 'gateway').map((service) => `${service}: serial ${before.get(service) ?? '?'} → ${after.get(service) ?? '?'}`).join('; '));
-      const now = await allPods(proof);
+      const now = await allServicePods(proof.cluster);
       const same = pods.filter((old) => now.some((pod) => pod.metadata.uid === old.metadata.uid && restartsOf(pod) === restartsOf(old))).length;
       proof.check('no pod was restarted for it', same === pods.length, `${same} of ${pods.length} pods are the same and were not restarted`);
     });
   },
 };
-
-async function allPods(proof: Proof): Promise<readonly Pod[]> {
-  return (await Promise.all(serviceNames.map((service) => servicePods(proof.cluster, service)))).flat();
-}
 
 async function renew(proof: Proof, service: ServiceName): Promise<void> {
   const name = `settlement-${service}`;

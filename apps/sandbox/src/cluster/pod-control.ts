@@ -1,6 +1,6 @@
 import { systemClock } from '@settlement/config/system-ports';
 import { OperationalError } from '@settlement/kernel/errors';
-import type { ServiceName } from '../service-process';
+import { serviceNames, type ServiceName } from '../service-process';
 import type { Cluster } from './cluster-access';
 import { namespaces } from './installation';
 import { isReady, podsOf, type Pod } from './unready';
@@ -9,6 +9,12 @@ export const selectorOf = (component: string): string => `app.kubernetes.io/inst
 
 export async function servicePods(cluster: Cluster, service: ServiceName): Promise<readonly Pod[]> {
   return podsOf(cluster, namespaces.settlement, selectorOf(service));
+}
+
+/** Of all five services, those on their way out left out. */
+export async function allServicePods(cluster: Cluster): Promise<readonly Pod[]> {
+  const pods = (await Promise.all(serviceNames.map((service) => servicePods(cluster, service)))).flat();
+  return pods.filter((pod) => pod.metadata.deletionTimestamp === undefined);
 }
 
 /** A JavaScript expression's effect inside a pod of ours; the images have no shell, but they have Node. Standard output. */
