@@ -1,4 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { repositoryRoot } from '@settlement/config/repository-root';
@@ -57,6 +58,7 @@ async function main(): Promise<number> {
   const full = options.full || scenarios.some((scenario) => scenario.full === true && options.only.includes(scenario.name));
   const chosen = scenarios.filter((scenario) => (options.only.length === 0 ? full || scenario.full !== true : options.only.includes(scenario.name)));
 
+  preferThisProcess();
   const abort = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
@@ -86,6 +88,19 @@ async function main(): Promise<number> {
     await stage.close();
   }
   return report(results, startedAt, performance.now() - startedAtMs, abort.signal.aborted);
+}
+
+/**
+ * Callers and observers would have machines of their own. Here they share two cores with the cluster, whose control group outweighs
+ * everything beside it: a client that is not let run for seconds closes idle connections too late and measures itself. Nice -15 has
+ * about twice the cluster's weight, and this process needs little.
+ */
+function preferThisProcess(): void {
+  try {
+    setPriority(-15);
+  } catch {
+    say('· without the right to a higher priority: answer times contain what this process waits for a processor');
+  }
 }
 
 /** Installs and runs the scenarios; what each has found goes into `results` as it ends. Answers what the installation took. */
