@@ -51,7 +51,7 @@ export class SteadyLoad {
   readonly requests: SentRequest[] = [];
   readonly payments: LoadPayment[] = [];
   private readonly inFlight = new Set<Promise<void>>();
-  private timer: NodeJS.Timeout | undefined;
+  private readonly timers = new Set<NodeJS.Timeout>();
   private sent = 0;
 
   private constructor(
@@ -75,21 +75,31 @@ export class SteadyLoad {
     this.setRate(this.options.perSecond);
   }
 
-  /** From now on so many requests a second. */
-  setRate(perSecond: number): void {
-    clearInterval(this.timer);
+  /** From now on so many requests a second, and so many more that only read: those keep the gateway busy and nobody behind it but its database. */
+  setRate(perSecond: number, readsPerSecond = 0): void {
+    this.endTimers();
+    this.every(1_000 / perSecond, () => this.sendOne());
+    if (readsPerSecond > 0) this.every(1_000 / readsPerSecond, () => this.readOne());
+  }
+
+  private every(intervalMs: number, send: () => void): void {
     const startedAtMs = systemClock.monotonicMs();
     let due = 0;
-    const intervalMs = 1_000 / perSecond;
-    this.timer = setInterval(() => {
+    const timer = setInterval(() => {
       // By the clock and not by the timer's calls: a busy machine delays those.
-      for (; due * intervalMs <= systemClock.monotonicMs() - startedAtMs; due += 1) this.sendOne();
+      for (; due * intervalMs <= systemClock.monotonicMs() - startedAtMs; due += 1) send();
     }, Math.max(5, intervalMs / 2));
+    this.timers.add(timer);
+  }
+
+  private endTimers(): void {
+    for (const timer of this.timers) clearInterval(timer);
+    this.timers.clear();
   }
 
   /** No more requests; resolves when all have ended one way or the other. */
   async stop(): Promise<void> {
-    clearInterval(this.timer);
+    this.endTimers();
     await Promise.all(this.inFlight);
   }
 
@@ -121,8 +131,17 @@ export class SteadyLoad {
 
   private sendOne(): void {
     this.sent += 1;
-    const known = this.sent % READ_EVERY === 0 ? this.payments.findLast(({ paymentId }) => paymentId !== undefined) : undefined;
-    const work = known === undefined ? this.pay() : this.read(known);
+    if (this.sent % READ_EVERY !== 0 || !this.readOne()) this.follow(this.pay());
+  }
+
+  /** False when there is no payment yet. */
+  private readOne(): boolean {
+    const known = this.payments.findLast(({ paymentId }) => paymentId !== undefined);
+    if (known !== undefined) this.follow(this.read(known));
+    return known !== undefined;
+  }
+
+  private follow(work: Promise<void>): void {
     this.inFlight.add(work);
     void work.finally(() => this.inFlight.delete(work));
   }
