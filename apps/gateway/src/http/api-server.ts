@@ -112,7 +112,16 @@ export class ApiServer implements OnModuleDestroy {
     try {
       return await context.with(trace.setSpan(parent, span), async () => {
         const traceparent = traceparentOfSpan(span) || (typeof incoming === 'string' && traceparentOfSpan(trace.getSpan(parent))) || '';
-        const answer = await this.patiently(route, () => this.answer(route, request, reply, traceparent));
+        // Who asks is found out once: a request that is tried again costs its key one request.
+        let admitted: Promise<Caller | undefined> | undefined;
+        const answer = await this.patiently(route, async () => {
+          admitted ??= this.admit(route, request, reply);
+          const caller = await admitted.catch((error: unknown) => {
+            admitted = undefined;
+            throw error;
+          });
+          return this.answer(route, request, caller, traceparent);
+        });
         span.setAttribute('http.response.status_code', answer.status);
         return await this.send(reply, answer);
       });
@@ -139,15 +148,14 @@ export class ApiServer implements OnModuleDestroy {
         return await answer();
       } catch (error) {
         const { code } = problemOf(error);
-        const repeatable = code === 'STORE_UNAVAILABLE' || (code === 'OUTCOME_UNKNOWN' && route.idempotent === true);
+        const repeatable = code === 'STORE_UNAVAILABLE' || (code === 'OUTCOME_UNKNOWN' && route.idempotent);
         if (!repeatable || clock.monotonicMs() >= untilMs) throw error;
       }
       await clock.sleep(STORE_RETRY_MS);
     }
   }
 
-  private async answer(route: Route, request: FastifyRequest, reply: FastifyReply, traceparent: string): Promise<RouteAnswer> {
-    const caller = await this.admit(route, request, reply);
+  private async answer(route: Route, request: FastifyRequest, caller: Caller | undefined, traceparent: string): Promise<RouteAnswer> {
     const input = parseInput(route, request);
     const claim = route.idempotent ? claimOf(request, caller?.merchant.merchantId ?? 'admin') : undefined;
     const routeRequest: RouteRequest<unknown, unknown, unknown> = {
