@@ -208,7 +208,9 @@ async function onBuilder({ facts, builder, engine, commands }: Making, request: 
   const { EPOCHS: _epochs, ...args } = request.args;
   const context = join(folder, 'empty');
   mkdirSync(context);
-  return { ...request, dockerfile, args, context, secrets: {}, ignoreFile: undefined };
+  // Without the cache of former builds: a step that is taken from it keeps the time of the commit that it was first made for. It is
+  // only copying.
+  return { ...request, dockerfile, args, context, secrets: {}, ignoreFile: undefined, noCache: true };
 }
 
 async function requestOf({ name, facts, bases, options }: Making, reference: string, folder: string): Promise<BuildRequest> {

@@ -106,7 +106,8 @@ export function buildArguments(name: EngineName, request: BuildRequest): readonl
       ? ['--provenance=false', '--build-arg', `SOURCE_DATE_EPOCH=${epochSeconds}`]
       : [
           ...(name === 'podman' ? ['--isolation', 'chroot'] : ['--isolation', 'chroot', '--layers']),
-          ...['--format', 'docker', '--timestamp', String(epochSeconds)],
+          // Docker's own format has a place for the build container's random host name, and these fill it in: no two digests were equal.
+          ...['--format', 'oci', '--timestamp', String(epochSeconds)],
           ...(request.ignoreFile === undefined ? [] : ['--ignorefile', request.ignoreFile]),
           ...volumes.flatMap((volume) => ['--volume', volume]),
         ]),
