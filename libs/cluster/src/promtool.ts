@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { OperationalError } from '@settlement/kernel/errors';
+import { cacheFolder } from './cache-folder';
 import { runProgram } from './command';
-import { toolCache } from './platform-tools';
 
 /** apt compares it with the signed list of its archive; on a slow line 20 MB take minutes. */
 const DOWNLOAD_TIMEOUT_MS = 300_000;
@@ -32,7 +32,7 @@ export async function promtool(say: (why: string) => void): Promise<string | und
   }
 }
 
-const folder = (): string => join(toolCache(), 'promtool');
+const folder = (): string => join(cacheFolder(), 'promtool');
 const cached = (): string => join(folder(), 'usr/bin/promtool');
 
 async function fetchPackage(): Promise<void> {

@@ -75,7 +75,7 @@ class Owners implements PostgresOwners {
 
   constructor(private readonly options: PostgresOwnersOptions) {
     const { tickMs } = options;
-    this.pace = new PollPace(tickMs === undefined ? { briskMs: TICK_MS, slowMs: TICK_MS_QUIET } : { briskMs: tickMs, slowMs: tickMs });
+    this.pace = new PollPace({ briskMs: tickMs ?? TICK_MS, slowMs: tickMs ?? TICK_MS_QUIET });
   }
 
   own(name: string, partition: number, partitions: number, signal: AbortSignal): Promise<Tenure | undefined> {

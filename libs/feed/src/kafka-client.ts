@@ -20,9 +20,9 @@ export interface KafkaTls {
 /** What of the library's client is used here. */
 export type KafkaClient = Pick<Kafka, 'producer' | 'consumer' | 'admin'>;
 
-/** `nowMs` is the library's own clock, the system's: it dates requests by it. */
-export function kafkaClient(clientId: string, brokers: readonly string[], logger: FeedLogger, tls?: KafkaTls, nowMs = Date.now): KafkaClient {
-  const sockets = new BrokerSockets(nowMs);
+export function kafkaClient(clientId: string, brokers: readonly string[], logger: FeedLogger, tls?: KafkaTls): KafkaClient {
+  // The library dates its requests by the system's clock, which no option replaces.
+  const sockets = new BrokerSockets(Date.now);
   const kafka = new Kafka({
     ...(tls !== undefined && { ssl: { ...(tls.ca !== undefined && { ca: [tls.ca] }), ...(tls.cert !== undefined && { cert: tls.cert }), ...(tls.key !== undefined && { key: tls.key }) } }),
     clientId,

@@ -113,14 +113,10 @@ export class ApiServer implements OnModuleDestroy {
       return await context.with(trace.setSpan(parent, span), async () => {
         const traceparent = traceparentOfSpan(span) || (typeof incoming === 'string' && traceparentOfSpan(trace.getSpan(parent))) || '';
         // Who asks is found out once: a request that is tried again costs its key one request.
-        let admitted: Promise<Caller | undefined> | undefined;
+        let admission: { readonly caller: Caller | undefined } | undefined;
         const answer = await this.patiently(route, async () => {
-          admitted ??= this.admit(route, request, reply);
-          const caller = await admitted.catch((error: unknown) => {
-            admitted = undefined;
-            throw error;
-          });
-          return this.answer(route, request, caller, traceparent);
+          admission ??= { caller: await this.admit(route, request, reply) };
+          return this.answer(route, request, admission.caller, traceparent);
         });
         span.setAttribute('http.response.status_code', answer.status);
         return await this.send(reply, answer);

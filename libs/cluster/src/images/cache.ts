@@ -1,11 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
-
-/** Outside the repository: shared by all clones, safe to delete. */
-export function cacheFolder(): string {
-  return process.env['SETTLEMENT_CACHE_DIR'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'settlement');
-}
+import { cacheFolder } from '../cache-folder';
 
 export const imagesFolder = (): string => join(cacheFolder(), 'images');
 
