@@ -35,7 +35,7 @@ describe.skipIf(helmMissing !== undefined)('the witness region', () => {
     for (const { title, monitoring, manifests } of witnesses) {
       expect(manifests.map(identify).sort(), title).toEqual([
         'Cluster/settlement-postgres', 'NetworkPolicy/settlement-default-deny', 'NetworkPolicy/settlement-dns', 'NetworkPolicy/settlement-postgres',
-        ...(monitoring ? ['PodMonitor/settlement-postgres'] : []), 'PriorityClass/settlement-data',
+        ...(monitoring ? ['PodMonitor/settlement-postgres-metrics'] : []), 'PriorityClass/settlement-data',
       ]);
     }
   });

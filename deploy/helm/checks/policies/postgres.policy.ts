@@ -11,7 +11,7 @@ export const postgres: Policy = {
   check(release) {
     const clusters = ofKind(release, 'Cluster');
     if (clusters.length !== 1) return [{ path: 'Cluster', reason: `there are ${clusters.length} instead of one` }];
-    return clusters.flatMap((cluster) => [...durability(cluster), ...separation(cluster, release), ...keeping(cluster, release)]);
+    return clusters.flatMap((cluster) => [...durability(cluster), ...separation(cluster, release), ...keeping(cluster, release), ...operatorsNames(cluster, release)]);
   },
 };
 
@@ -59,6 +59,24 @@ function separation(cluster: JsonObject, release: Release): Violation[] {
   if (at(cluster, 'spec', 'enableSuperuserAccess') === true) found.push(violation(cluster, ['spec', 'enableSuperuserAccess'], 'lets somebody log in as superuser'));
   if (!listAt(cluster, 'spec', 'postgresql', 'pg_hba').some((line) => typeof line === 'string' && /^hostnossl\s+all\s+all\s+all\s+reject$/.test(line))) found.push(violation(cluster, ['spec', 'postgresql', 'pg_hba'], 'takes passwords without TLS'));
   return found;
+}
+
+/**
+ * Objects that CloudNativePG makes, or deletes where it is not asked for them, by their names (its controllers for services, budgets and
+ * pod monitors, 1.27). Two owners of one object undo each other, and helm waits for what was deleted until its time is up.
+ */
+function operatorsNames(cluster: JsonObject, release: Release): Violation[] {
+  const name = nameOf(cluster);
+  const taken: Readonly<Record<string, readonly string[]>> = {
+    PodMonitor: [name],
+    PodDisruptionBudget: [name, `${name}-primary`],
+    Service: [`${name}-rw`, `${name}-ro`, `${name}-r`, `${name}-any`],
+    Secret: [`${name}-ca`, `${name}-server`, `${name}-replication`, `${name}-app`, `${name}-superuser`],
+    ServiceAccount: [name],
+  };
+  return Object.entries(taken).flatMap(([kind, names]) =>
+    ofKind(release, kind).filter((manifest) => names.includes(nameOf(manifest))).map((manifest) => violation(manifest, ['metadata', 'name'], 'is a name of CloudNativePG, which makes and deletes that object by itself')),
+  );
 }
 
 /** What keeps the books when somebody deletes a release, an object or a volume. */

@@ -20,4 +20,5 @@ ruleSuite(postgres, [
   { what: 'a database that goes with its object', ...production, plant: (release) => release.set('Database', ['spec', 'databaseReclaimPolicy'], 'delete'), found: /drops the database with its object/ },
   { what: 'no backup', ...production, plant: (release) => release.remove('ScheduledBackup'), found: /is backed up by no ScheduledBackup/ },
   { what: 'no archive', ...production, plant: (release) => release.set('Cluster', ['spec', 'plugins'], undefined), found: /archives no WAL/ },
+  { what: 'a monitor that the operator deletes', where: ({ monitoring }) => monitoring, plant: (release) => release.set('PodMonitor', ['metadata', 'name'], 'settlement-postgres'), found: /PodMonitor[^]*is a name of CloudNativePG/ },
 ]);

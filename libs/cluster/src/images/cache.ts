@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cacheFolder } from '../cache-folder';
+import { cacheFolder } from '@settlement/config/cache-folder';
 
 export const imagesFolder = (): string => join(cacheFolder(), 'images');
 

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { OperationalError } from '@settlement/kernel/errors';
-import { cacheFolder } from '../cache-folder';
+import { cacheFolder } from '@settlement/config/cache-folder';
 import { attempt, run, type CommandOptions } from './command';
 
 export type EngineName = 'docker' | 'podman' | 'buildah';

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } 
 import { dirname, join } from 'node:path';
 import { repositoryRoot } from '@settlement/config/repository-root';
 import { OperationalError } from '@settlement/kernel/errors';
-import { cacheFolder } from '../cache-folder';
+import { cacheFolder } from '@settlement/config/cache-folder';
 import { run, type CommandOptions } from './command';
 import type { Engine } from './engine';
 

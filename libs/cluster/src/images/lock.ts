@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { systemClock } from '@settlement/config/system-ports';
 import { OperationalError } from '@settlement/kernel/errors';
 import { isAlive } from '@settlement/local-stack/process-tree';
-import { cacheFolder } from '../cache-folder';
+import { cacheFolder } from '@settlement/config/cache-folder';
 
 const POLL_MS = 500;
 /** A file without its number yet belongs to somebody who is just writing it. */
