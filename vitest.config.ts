@@ -19,7 +19,9 @@ export default defineConfig({
           exclude: ['**/node_modules/**'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
-          fileParallelism: false,
+          // Each file has its own servers, ports and folders. Most of their time they wait for leases, blocks and brokers: one at a
+          // time leaves two cores more than half idle, and many at once would measure each other.
+          maxWorkers: 2,
           pool: 'forks',
         },
       },

@@ -1,14 +1,17 @@
 // Bundles one program: workspace code goes in, npm packages stay imports. Usage: node tools/bundle.mjs ENTRY OUTFILE
+// OUTFILE appears whole or not at all: two commands of one clone may bundle the same program while a third reads it.
 import { build } from 'esbuild';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const [entry, outfile] = process.argv.slice(2);
 
-await build({
+const { outputFiles } = await build({
   entryPoints: [entry],
   outfile,
+  write: false,
   bundle: true,
   platform: 'node',
   format: 'esm',
@@ -30,3 +33,12 @@ await build({
     },
   ],
 });
+
+const partial = `${outfile}.${process.pid}`;
+mkdirSync(dirname(outfile), { recursive: true });
+try {
+  writeFileSync(partial, outputFiles[0].contents);
+  renameSync(partial, outfile);
+} finally {
+  rmSync(partial, { force: true });
+}

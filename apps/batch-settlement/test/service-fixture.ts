@@ -130,22 +130,31 @@ function complete<S extends RpcService>(definition: S, given: Partial<RpcImpleme
   return { ...Object.fromEntries(Object.keys(definition).map((name) => [name, refuse(name)])), ...given } as RpcImplementation<S>;
 }
 
-export interface Fleet {
-  readonly postgres: LocalPostgres;
-  readonly gateway: PostgresEventStore;
-  readonly relayer: PostgresEventStore;
-  readonly peers: GrpcPeers;
+/** One process of the service; several of them share the fleet's databases. */
+export interface SettlementProcess {
   readonly client: RpcClient<BatchSettlementServiceService>;
   readonly opsUrl: string;
   /** Starts the real program; resolves when it is ready. */
   start(): Promise<void>;
   kill9(): Promise<void>;
+  /** SIGSTOP: it holds what it holds and does nothing, as a process that the machine does not let run. */
+  freeze(): void;
+  thaw(): void;
   /** SIGTERM; the exit code. */
   terminate(): Promise<number | null>;
+  log(): string;
+}
+
+export interface Fleet extends SettlementProcess {
+  readonly postgres: LocalPostgres;
+  readonly gateway: PostgresEventStore;
+  readonly relayer: PostgresEventStore;
+  readonly peers: GrpcPeers;
+  /** A further process of the same service, not started yet. It ends with the fleet. */
+  another(): Promise<SettlementProcess>;
   publish(...facts: readonly GatewayFact[]): Promise<void>;
   /** Executes every intent that was accepted and not executed yet, on the real vault, and publishes its finality. */
   execute(): Promise<number>;
-  log(): string;
   stop(): Promise<void>;
 }
 
@@ -163,15 +172,12 @@ export async function startFleet(chain: TestChain, environment: Readonly<Record<
   const [gateway, relayer] = await Promise.all([open('gateway'), open('relayer')]);
   const peers = new GrpcPeers();
   await peers.start();
-  const [grpcPort, opsPort] = [await freePort(), await freePort()];
   const { vault, usdc } = chain.deployment;
   const env = {
     PATH: process.env['PATH'] ?? '',
     LOG_LEVEL: 'info',
     DATABASE_URL: postgres.urlFor('batch_settlement'),
     FEED_DATABASES: JSON.stringify({ gateway: postgres.urlFor('gateway', 'feed_reader'), relayer: postgres.urlFor('relayer', 'feed_reader') }),
-    GRPC_PORT: String(grpcPort),
-    OPS_PORT: String(opsPort),
     SCREENING_ADDRESS: peers.address,
     PAYMASTER_ADDRESS: peers.address,
     RELAYER_ADDRESS: peers.address,
@@ -191,47 +197,23 @@ export async function startFleet(chain: TestChain, environment: Readonly<Record<
     RECONCILE_INTERVAL_MS: '600000',
     ...environment,
   };
-  const client = grpcClient(BatchSettlementServiceService, `127.0.0.1:${grpcPort}`);
-  const opsUrl = `http://127.0.0.1:${opsPort}`;
   const executed = new Set<string>();
-  let child: ChildProcess | undefined;
-  let exited: Promise<number | null> = Promise.resolve(null);
-  let log = '';
+  const processes: SettlementProcess[] = [];
   let published = 0;
 
-  const end = async (signal: NodeJS.Signals): Promise<number | null> => {
-    child?.kill(signal);
-    return exited;
+  const another = async (): Promise<SettlementProcess> => {
+    const made = settlementProcess(program, env, await freePort(), await freePort());
+    processes.push(made);
+    return made;
   };
 
   return {
+    ...(await another()),
     postgres,
     gateway,
     relayer,
     peers,
-    client,
-    opsUrl,
-    async start() {
-      const started = spawn(process.execPath, ['--enable-source-maps', program], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
-      child = started;
-      for (const stream of [started.stdout, started.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (log += text));
-      exited = new Promise((resolve) => started.once('exit', (code) => resolve(code)));
-      for (let attempt = 0; attempt < 600; attempt += 1) {
-        if (started.exitCode !== null) throw new Error(`the service ended with ${started.exitCode}: ${log}`);
-        try {
-          const response = await fetch(`${opsUrl}/health/ready`);
-          if (response.ok) return;
-        } catch {
-          // Not listening yet.
-        }
-        await systemClock.sleep(50);
-      }
-      throw new Error(`the service was not ready within 30 s: ${log}`);
-    },
-    async kill9() {
-      await end('SIGKILL');
-    },
-    terminate: () => end('SIGTERM'),
+    another,
     async publish(...facts) {
       await gateway.appendMany(
         facts.map((it) => {
@@ -257,15 +239,54 @@ export async function startFleet(chain: TestChain, environment: Readonly<Record<
       }
       return count;
     },
-    log: () => log,
     async stop() {
-      await end('SIGKILL');
-      client.close();
+      await Promise.all(processes.map((each) => each.kill9()));
+      for (const { client } of processes) client.close();
       await peers.stop();
       await Promise.all([gateway.close(), relayer.close()]);
       await postgres.stop();
       rmSync(program, { force: true });
     },
+  };
+}
+
+function settlementProcess(program: string, environment: Readonly<Record<string, string>>, grpcPort: number, opsPort: number): SettlementProcess {
+  const opsUrl = `http://127.0.0.1:${opsPort}`;
+  let child: ChildProcess | undefined;
+  let exited: Promise<number | null> = Promise.resolve(null);
+  let log = '';
+  const end = async (signal: NodeJS.Signals): Promise<number | null> => {
+    child?.kill(signal);
+    return exited;
+  };
+  return {
+    client: grpcClient(BatchSettlementServiceService, `127.0.0.1:${grpcPort}`),
+    opsUrl,
+    async start() {
+      const env = { ...environment, GRPC_PORT: String(grpcPort), OPS_PORT: String(opsPort) };
+      const started = spawn(process.execPath, ['--enable-source-maps', program], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+      child = started;
+      for (const stream of [started.stdout, started.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (log += text));
+      exited = new Promise((resolve) => started.once('exit', (code) => resolve(code)));
+      for (let attempt = 0; attempt < 600; attempt += 1) {
+        if (started.exitCode !== null) throw new Error(`the service ended with ${started.exitCode}: ${log}`);
+        try {
+          const response = await fetch(`${opsUrl}/health/ready`);
+          if (response.ok) return;
+        } catch {
+          // Not listening yet.
+        }
+        await systemClock.sleep(50);
+      }
+      throw new Error(`the service was not ready within 30 s: ${log}`);
+    },
+    async kill9() {
+      await end('SIGKILL');
+    },
+    freeze: () => void child?.kill('SIGSTOP'),
+    thaw: () => void child?.kill('SIGCONT'),
+    terminate: () => end('SIGTERM'),
+    log: () => log,
   };
 }
 

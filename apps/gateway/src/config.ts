@@ -33,10 +33,10 @@ const schema = z.object({
   RATE_LIMIT_QUOTA: positiveInteger.default(20_000),
   RATE_LIMIT_WINDOW_SECONDS: positiveInteger.default(10),
   /**
-   * How long a request waits for a store that is away before it is told to come again. Postgres that changes its primary took 14 s on a
-   * busy cluster; clients commonly wait for 30 s, and one that does not repeats under the same key.
+   * How long a request waits for a store that is away before it is told to come again. Postgres that changes its primary took 21 s on a
+   * full cluster; clients commonly wait for 30 s, and one that does not repeats under the same key.
    */
-  STORE_PATIENCE_MS: z.coerce.number('expected milliseconds').int().min(0).max(25_000).default(20_000),
+  STORE_PATIENCE_MS: z.coerce.number('expected milliseconds').int().min(0).max(25_000).default(25_000),
   /** Who may have x402 payments verified and settled, at the sponsor's cost: anybody, or holders of an API key with payments:write. */
   X402_ACCESS: z.enum(['open', 'api-key']).default('api-key'),
   /** Pays the gas of x402 settlements; absent, DEFAULT_SPONSOR_ID does. */

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperationalError } from '@settlement/kernel/errors';
 import { repositoryRoot } from '@settlement/config/repository-root';
@@ -8,7 +7,6 @@ import type { ServiceName } from './service-process';
 /** Builds a service's program, as `tools/run.mjs` does for commands, and answers its path. */
 export async function bundleService(name: ServiceName): Promise<string> {
   const folder = join(repositoryRoot, 'node_modules/.cache/settlement/bundles');
-  mkdirSync(folder, { recursive: true });
   const outfile = join(folder, `apps-${name}-src-main.mjs`);
   const child = spawn(process.execPath, [join(repositoryRoot, 'tools/bundle.mjs'), join(repositoryRoot, 'apps', name, 'src/main.ts'), outfile], {
     stdio: ['ignore', 'ignore', 'pipe'],

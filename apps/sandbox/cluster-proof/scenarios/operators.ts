@@ -9,23 +9,30 @@ import type { Proof, Scenario } from '../proof';
 const chart = join(repositoryRoot, 'deploy/helm/settlement');
 const monitoring = 'monitoring';
 
+interface Target {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly health: string;
+  readonly lastError: string;
+}
+
 export const observability: Scenario = {
   name: 'observability',
   hypothesis: 'a real Prometheus finds every pod by the ServiceMonitors and loads every rule',
   full: true,
   async run(proof) {
-    // The guard on capabilities was decided when the chart was installed: once more, now that the kinds are there.
+    // The guard on capabilities was decided when the chart was installed: once more, where the kinds may have come since.
     await proof.upgrade({});
     const startedAtMs = performance.now();
-    await proof.cluster.kubectl(['apply', '-f', '-'], { input: prometheus().map((manifest) => JSON.stringify(manifest)).join('\n---\n') });
     const wanted = ['gateway', 'relayer', 'paymaster', 'batch-settlement', 'compliance-screening', 'postgres'];
-    const targets = await until(180_000, async () => {
-      const answer = await ask<{ activeTargets: readonly { labels: Record<string, string>; health: string; lastError: string }[] }>(proof, '/api/v1/targets?state=active');
-      const up = answer?.activeTargets.filter(({ health }) => health === 'up') ?? [];
-      return wanted.every((name) => up.some(({ labels }) => (labels['job'] ?? '').includes(name))) ? (answer?.activeTargets ?? []) : undefined;
+    let seen: readonly Target[] = [];
+    // A target that was just found is neither up nor down, and one of a pod that has just gone is down until the next look for pods.
+    const up = await until(180_000, async () => {
+      seen = (await ask<{ activeTargets: readonly Target[] }>(proof, '/api/v1/targets?state=active'))?.activeTargets ?? seen;
+      return wanted.every((name) => seen.some(({ labels }) => (labels['job'] ?? '').includes(name))) && seen.every(({ health }) => health === 'up') ? true : undefined;
     });
-    const down = (targets ?? []).filter(({ health }) => health !== 'up');
-    proof.check('every target is up', targets !== undefined && down.length === 0, targets === undefined ? 'not all were found' : `${targets.length} targets; ${down.map(({ labels, lastError }) => `${labels['job'] ?? ''}: ${lastError}`).join('; ') || 'none down'}`);
+    const away = seen.filter(({ health }) => health !== 'up').map(({ labels, health, lastError }) => `${labels['job'] ?? ''} ${labels['pod'] ?? ''} is ${health} ${lastError}`);
+    const missing = wanted.filter((name) => !seen.some(({ labels }) => (labels['job'] ?? '').includes(name))).map((name) => `no target of ${name}`);
+    proof.check('every target is up', up === true, `${seen.length} targets; ${[...missing, ...away].join('; ') || 'none down'}`);
     proof.figure('targets found and scraped after', seconds(performance.now() - startedAtMs));
     const rules = await until(60_000, async () => {
       const answer = await ask<{ groups: readonly { name: string; rules: readonly { name: string; health: string; lastError?: string }[] }[] }>(proof, '/api/v1/rules');
@@ -115,42 +122,4 @@ async function until<T>(withinMs: number, look: () => Promise<T | undefined>): P
     if (found !== undefined || systemClock.monotonicMs() > deadline) return found;
     await systemClock.sleep(2_000);
   }
-}
-
-/** One Prometheus that may look at pods and endpoints everywhere, and selects every monitor and rule. */
-function prometheus(): readonly object[] {
-  const account = { kind: 'ServiceAccount', name: 'prometheus', namespace: monitoring };
-  return [
-    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: monitoring } },
-    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'prometheus', namespace: monitoring } },
-    {
-      apiVersion: 'rbac.authorization.k8s.io/v1',
-      kind: 'ClusterRole',
-      metadata: { name: 'proof-prometheus' },
-      rules: [
-        { apiGroups: [''], resources: ['services', 'endpoints', 'pods', 'nodes', 'namespaces'], verbs: ['get', 'list', 'watch'] },
-        { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list', 'watch'] },
-      ],
-    },
-    { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRoleBinding', metadata: { name: 'proof-prometheus' }, roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'proof-prometheus' }, subjects: [account] },
-    {
-      apiVersion: 'monitoring.coreos.com/v1',
-      kind: 'Prometheus',
-      metadata: { name: 'proof', namespace: monitoring },
-      spec: {
-        version: 'v3.5.0',
-        image: 'localhost/prometheus:3.5.0',
-        imagePullPolicy: 'IfNotPresent',
-        serviceAccountName: 'prometheus',
-        serviceMonitorSelector: {},
-        serviceMonitorNamespaceSelector: {},
-        podMonitorSelector: {},
-        podMonitorNamespaceSelector: {},
-        ruleSelector: {},
-        ruleNamespaceSelector: {},
-        evaluationInterval: '10s',
-        resources: { requests: { cpu: '20m', memory: '128Mi' } },
-      },
-    },
-  ];
 }

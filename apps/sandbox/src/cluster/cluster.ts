@@ -22,7 +22,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(command.of === undefined ? clusterHelp : helpOf(command.of));
     return 0;
   }
-  const { signal, release } = abortOnSignals(command.verb === 'deploy' || command.verb === 'demo' ? 'leave' : 'take');
+  const { signal, release } = abortOnSignals(command.verb === 'demo' ? 'leave' : 'take');
   try {
     return await obey(command, await localCluster(command), signal);
   } catch (error) {
@@ -63,7 +63,7 @@ async function obey(command: Exclude<ClusterCommand, { verb: 'help' }>, cluster:
       return 0;
     case 'deploy':
       await mustBeUp(cluster);
-      return deployTo(cluster, command.rest);
+      return deployTo(cluster, command.rest, signal);
     case 'demo':
       await mustBeUp(cluster);
       return demoOn(cluster, command.rest);

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { repositoryRoot } from '@settlement/config/repository-root';
 import { systemClock } from '@settlement/config/system-ports';
 import type { LocalCluster } from '@settlement/cluster/local-cluster';
+import { alone } from '@settlement/cluster/alone';
 import { OperationalError } from '@settlement/kernel/errors';
 import { stringify } from 'yaml';
 import type { DeployedContracts } from '../sandbox-chain';
@@ -12,6 +13,7 @@ import { deployValues } from './deploy-values';
 import { deploymentFolder, deploymentSecrets } from './deployment-secrets';
 import { imagesOnNodes } from './images-on-nodes';
 import { namespaces, nodePorts, releases } from './installation';
+import { takeUpInterrupted } from './interrupted-release';
 import { describeUnready, isReady, podsOf, type Pod } from './unready';
 
 export interface DeployOptions {
@@ -68,7 +70,8 @@ async function helmUpgrade(cluster: Cluster, options: DeployOptions, release: st
   const watch = setInterval(() => {
     void waitingFor(cluster, namespace).then(
       (text) => {
-        if (text !== last && text !== '') options.say(`  ${Math.round((systemClock.monotonicMs() - startedAtMs) / 1_000)} s: waiting for ${text}`);
+        // With every pod ready, helm still waits for objects that are none, such as a monitor or a certificate.
+        if (text !== last) options.say(`  ${Math.round((systemClock.monotonicMs() - startedAtMs) / 1_000)} s: ${text === '' ? 'every pod is ready' : `waiting for ${text}`}`);
         last = text;
       },
       // The API server may be busy with exactly this; the next look tells.
@@ -132,10 +135,12 @@ Installs the five services with Postgres, Kafka and a chain of their own on the 
   --tag T           images that are built already (default: those of this clone's sources, built when absent)
   --timeout S       seconds until it counts as failed (default 600)
   --help            this text
+
+May be interrupted and repeated: the next one takes up what is there.
 `;
 
-/** `npm run cluster -- deploy`. Answers the exit code. */
-export async function deployTo(local: LocalCluster, argv: readonly string[]): Promise<number> {
+/** `npm run cluster -- deploy`. Answers the exit code; `signal` ends what it has started. */
+export async function deployTo(local: LocalCluster, argv: readonly string[], signal: AbortSignal): Promise<number> {
   const { values } = parseArgs({ args: [...argv], options: { tag: { type: 'string' }, timeout: { type: 'string', default: '600' }, help: { type: 'boolean', short: 'h', default: false } } });
   if (values.help) {
     process.stdout.write(deployHelp);
@@ -147,10 +152,14 @@ export async function deployTo(local: LocalCluster, argv: readonly string[]): Pr
     return 2;
   }
   const say = (text: string): void => void process.stderr.write(`· ${text}\n`);
-  const cluster = await clusterAccess(local);
-  const tag = await imagesOnNodes(local, values.tag, say);
-  await operatorsThere(local, cluster, say);
-  await deploy(cluster, { tag, timeoutMs, say });
+  const cluster = await clusterAccess(local, signal);
+  const tag = await imagesOnNodes(local, values.tag, say, signal);
+  await alone({ path: join(deploymentFolder(local.kubeconfig), 'deploy.lock'), other: 'another deployment on this cluster' }, say, signal, async () => {
+    await operatorsThere(local, cluster, say, signal);
+    await takeUpInterrupted(cluster, namespaces.chain, releases.chain, say);
+    await takeUpInterrupted(cluster, namespaces.settlement, releases.settlement, say);
+    await deploy(cluster, { tag, timeoutMs, say });
+  });
   const [first] = await cluster.nodes();
   const host = first?.address ?? '';
   process.stdout.write(
@@ -170,12 +179,12 @@ export async function deployTo(local: LocalCluster, argv: readonly string[]): Pr
 }
 
 /** Their custom resources are in the chart, so they come first. */
-async function operatorsThere(local: LocalCluster, cluster: Cluster, say: (text: string) => void): Promise<void> {
+async function operatorsThere(local: LocalCluster, cluster: Cluster, say: (text: string) => void, signal: AbortSignal): Promise<void> {
   const definitions = await cluster.kubectl(['get', 'customresourcedefinitions', '-o', 'name']);
   const needed = { 'clusters.postgresql.cnpg.io': 'cloudnative-pg', 'certificates.cert-manager.io': 'cert-manager' } as const;
   const missing = Object.entries(needed).filter(([definition]) => !definitions.includes(`/${definition}`)).map(([, operator]) => operator);
   if (missing.length === 0) return;
   say(`installing ${missing.join(', ')}`);
-  await local.prepare(missing);
-  await local.installOperators(missing);
+  await local.prepare(missing, { signal });
+  await local.installOperators(missing, { signal });
 }

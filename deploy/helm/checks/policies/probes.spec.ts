@@ -11,6 +11,7 @@ ruleSuite(probes, [
   { what: 'a probe of a port by a name that is none', plant: (release) => release.set(relayer, [...first, 'readinessProbe', 'httpGet', 'port'], 'opps'), found: /readinessProbe\.httpGet\.port: is not the ops port/ },
   { what: 'a probe of the gRPC port', plant: (release) => release.set(relayer, [...first, 'livenessProbe', 'httpGet', 'port'], 9090), found: /livenessProbe\.httpGet\.port: is not the ops port/ },
   { what: 'an impatient liveness probe', plant: (release) => release.set(relayer, [...first, 'livenessProbe', 'failureThreshold'], 1), found: /livenessProbe: acts after 10 s/ },
+  { what: 'an impatient readiness probe', plant: (release) => release.set(relayer, [...first, 'readinessProbe', 'failureThreshold'], 3), found: /readinessProbe: acts after 15 s/ },
   { what: 'an impatient startup probe', plant: (release) => release.set(relayer, [...first, 'startupProbe', 'failureThreshold'], 3), found: /startupProbe: gives a start less/ },
   { what: 'a probe that must answer within a second', plant: (release) => release.set(relayer, [...first, 'readinessProbe', 'timeoutSeconds'], undefined), found: /readinessProbe\.timeoutSeconds: is one second/ },
 ]);

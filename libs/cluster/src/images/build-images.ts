@@ -2,14 +2,15 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { cacheFolder } from '@settlement/config/cache-folder';
 import { repositoryRoot } from '@settlement/config/repository-root';
 import { OperationalError } from '@settlement/kernel/errors';
 import { locateKafkaJars } from '@settlement/local-stack/kafka-jars';
+import { alone, type Exclusion } from '../alone';
 import { readRecord, removeRecord, recordsOf, removeTag, staleTags, tagFolder, tagsInUse, touchTag, writeRecord, type ImageRecord } from './cache';
 import { commitOf, imageNames, inputsOf, isProgramImage, programImages, referenceOf, tagOf, type CommitFacts, type ImageName, type Inputs } from './catalogue';
 import type { CommandOptions } from './command';
 import { buildSecrets, findEngine, lastStage, type BuildRequest, type Engine, type EngineName } from './engine';
-import { alone } from './lock';
 import { aptVolumes, basesFor, forgetOtherBases, type Bases } from './local-base';
 import { writeBill } from './bill';
 
@@ -34,6 +35,8 @@ export interface ImageSet {
 }
 
 const BUILDER = 'localhost/settlement-builder:newest';
+/** Builds share the engine's storage and the cache: two of one set would only do it twice. */
+const buildsOfImages = (): Exclusion => ({ path: join(cacheFolder(), 'images.lock'), other: 'another build of images' });
 /** Tags that stay in the cache; a set takes some 2 GB. */
 const TAGS_KEPT = 3;
 
@@ -42,7 +45,7 @@ const TAGS_KEPT = 3;
  * whatever tag they were built before.
  */
 export function buildImages(options: BuildImagesOptions): Promise<ImageSet> {
-  return alone(options.say, options.signal, () => build(options));
+  return alone(buildsOfImages(), options.say, options.signal, () => build(options));
 }
 
 async function build(options: BuildImagesOptions): Promise<ImageSet> {
@@ -108,7 +111,7 @@ export interface Verification {
 
 /** Builds one image again from nothing (no layer of a former build) and answers both digests. */
 export function verifyImage(name: ImageName, options: BuildImagesOptions): Promise<Verification> {
-  return alone(options.say, options.signal, async () => {
+  return alone(buildsOfImages(), options.say, options.signal, async () => {
     const { images, tag } = await build({ ...options, only: [name] });
     const [first] = images;
     if (first === undefined) throw new OperationalError('IMAGE_LOST', `${name} was not built`, 'not-done');

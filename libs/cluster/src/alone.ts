@@ -1,22 +1,27 @@
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname } from 'node:path';
 import { systemClock } from '@settlement/config/system-ports';
 import { OperationalError } from '@settlement/kernel/errors';
 import { isAlive } from '@settlement/local-stack/process-tree';
-import { cacheFolder } from '@settlement/config/cache-folder';
 
 const POLL_MS = 500;
 /** A file without its number yet belongs to somebody who is just writing it. */
 const WRITING_MS = 2_000;
 
-/** Does `work` alone among all processes that share the cache: two builds of one set would only do it twice. Waits, and says so. */
-export async function alone<T>(say: (text: string) => void, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-  mkdirSync(cacheFolder(), { recursive: true });
-  const path = join(cacheFolder(), 'images.lock');
+export interface Exclusion {
+  /** The lock file, one for each thing that only one process may do at a time. */
+  readonly path: string;
+  /** Who holds it, in words: `another build of images`. */
+  readonly other: string;
+}
+
+/** Does `work` while no other process of this machine does it under the same path. Waits for one that does, and says so. */
+export async function alone<T>({ path, other }: Exclusion, say: (text: string) => void, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  mkdirSync(dirname(path), { recursive: true });
   let waited = false;
   while (!taken(path)) {
-    if (signal?.aborted === true) throw new OperationalError('CANCELLED', 'stopped while another build ran', 'not-done');
-    if (!waited) say('another build of images runs; waiting for it');
+    if (signal?.aborted === true) throw new OperationalError('CANCELLED', `stopped while waiting for ${other}`, 'not-done');
+    if (!waited) say(`${other} runs; waiting for it`);
     waited = true;
     await systemClock.sleep(POLL_MS);
   }
