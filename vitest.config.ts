@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
+/** Wants the images that `npm run images` builds, and the processor for itself while they run. */
+const onImages = 'libs/cluster/src/images/containers.int.spec.ts';
+
 export default defineConfig({
   test: {
     passWithNoTests: true,
@@ -16,7 +19,7 @@ export default defineConfig({
         test: {
           name: 'int',
           include: ['{apps,libs,tools,deploy,infra}/**/*.int.spec.ts'],
-          exclude: ['**/node_modules/**'],
+          exclude: [onImages, '**/node_modules/**'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
           // Each file has its own servers, ports and folders. Most of their time they wait for leases, blocks and brokers: one at a
@@ -25,6 +28,7 @@ export default defineConfig({
           pool: 'forks',
         },
       },
+      { test: { name: 'containers', include: [onImages], testTimeout: 120_000, hookTimeout: 180_000, pool: 'forks' } },
     ],
   },
 });

@@ -4,6 +4,7 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { repositoryRoot } from '@settlement/config/repository-root';
+import { z } from 'zod';
 
 const kube = join(repositoryRoot, 'deploy/cluster/kube');
 const runner = join(repositoryRoot, 'tools/run.mjs');
@@ -76,6 +77,24 @@ export interface ClusterOutcome {
   readonly passed: number;
   readonly failed: number;
   readonly failures: readonly string[];
+}
+
+const digests = z.array(z.object({ image: z.string(), first: z.string(), again: z.string(), same: z.boolean() })).min(1);
+
+/**
+ * Builds the images once more from nothing and compares digests: the same commit, the same digest. Everything that an engine writes into
+ * an image counts here, so only an engine can tell.
+ */
+export async function imagesBuiltAgain(begun: (child: ChildProcess) => void): Promise<ClusterOutcome> {
+  const child = spawn(process.execPath, [runner, 'images', '--verify', 'all', '--json'], { cwd: repositoryRoot, stdio: ['ignore', 'pipe', 'inherit'] });
+  begun(child);
+  let said = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
+  const code = await new Promise<number>((resolve) => child.on('close', (status) => resolve(status ?? 1)));
+  if (said === '') return { passed: 0, failed: 1, failures: [`images: building them again ended with code ${code} and no digests`] };
+  const verified = digests.parse(JSON.parse(said));
+  const failures = verified.filter(({ same }) => !same).map(({ image, first, again }) => `images: ${image} was ${first} and is ${again} when it is built again`);
+  return { passed: verified.length - failures.length, failed: failures.length, failures };
 }
 
 interface Report {

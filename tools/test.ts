@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { clusterProof, prepareCluster, whyNoCluster } from './cluster-part';
+import { clusterProof, imagesBuiltAgain, prepareCluster, whyNoCluster } from './cluster-part';
 import { lintChecks, printCheck, type Check } from './lint';
 import { repositoryRoot } from '@settlement/config/repository-root';
 
@@ -65,7 +65,7 @@ interface VitestReport {
   readonly testResults: readonly { name: string; status: string; message: string; assertionResults: readonly { fullName: string; status: string }[] }[];
 }
 
-async function vitest(project: string, ...more: readonly string[]): Promise<void> {
+async function vitest(project: string): Promise<void> {
   const folder = join(repositoryRoot, 'node_modules/.cache/settlement/reports');
   const file = join(folder, `${project}.json`);
   mkdirSync(folder, { recursive: true });
@@ -73,7 +73,6 @@ async function vitest(project: string, ...more: readonly string[]): Promise<void
   const code = await run(process.execPath, [
     join(repositoryRoot, 'node_modules/vitest/vitest.mjs'), 'run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`,
     ...(options.filter === undefined ? [] : [options.filter]),
-    ...more,
   ]);
   if (!existsSync(file)) {
     if (!interrupted) count({ name: `${project}: the runner ended with code ${code} and no report`, ok: false, output: '' });
@@ -140,20 +139,25 @@ if (wants('static')) {
 }
 if (wants('forge') && !interrupted && options.filter === undefined) await forge();
 if (wants('unit') && !interrupted) await vitest('unit');
-// It runs in containers of the images that are just being built; without a preparation, of those that there are, or says that there are none.
-const onImages = 'libs/cluster/src/images/containers.int.spec.ts';
-if (wants('int') && !interrupted) await vitest('int', ...(options.filter === undefined ? ['--exclude', onImages] : []));
+if (wants('int') && !interrupted) {
+  await vitest('int');
+  // On the images that are just being built; without a preparation, on those that there are, or it says that there are none.
+  if (preparation === undefined && !interrupted) await vitest('containers');
+}
 if (obstacle !== undefined) noCluster(obstacle);
 if (preparation !== undefined && !interrupted) {
   process.stdout.write('cluster: waiting for what is being built for it\n');
   const problem = await preparation.done;
   if (problem !== undefined && !interrupted) count({ name: 'cluster: its programs and images build', ok: false, output: problem });
   else if (!interrupted) {
-    if (wants('int')) await vitest('int', onImages);
-    const outcome = await clusterProof((child) => (current = child));
-    total.passed += outcome.passed;
-    total.failed += outcome.failed;
-    failures.push(...outcome.failures);
+    if (wants('int')) await vitest('containers');
+    for (const part of [imagesBuiltAgain, clusterProof]) {
+      if (interrupted) break;
+      const outcome = await part((child) => (current = child));
+      total.passed += outcome.passed;
+      total.failed += outcome.failed;
+      failures.push(...outcome.failures);
+    }
   }
 }
 

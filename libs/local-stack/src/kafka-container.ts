@@ -1,5 +1,6 @@
 import { GenericContainer, getContainerRuntimeClient } from 'testcontainers';
 import { imageFor, OWNER_LABEL, sweepContainers } from './container-engine';
+import { ContainerRuns } from './container-runs';
 import { freePort } from './free-port';
 import type { KafkaOptions, LocalKafka } from './local-kafka';
 import { kafkaAnswers } from './kafka-readiness';
@@ -43,6 +44,7 @@ export async function startKafkaContainer(options: KafkaOptions): Promise<LocalK
     .withLabels({ [OWNER_LABEL]: String(process.pid) })
     .withExposedPorts({ container: 9092, host: port })
     .withEnvironment(own ? ownVariables(port, heapMb) : officialVariables(port, heapMb))
+    .withWaitStrategy(new ContainerRuns())
     .withStartupTimeout(START_TIMEOUT_MS)
     .start();
   const brokers = [`${HOST}:${port}`];

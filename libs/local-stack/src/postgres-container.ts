@@ -3,6 +3,7 @@ import { OperationalError } from '@settlement/kernel/errors';
 import pg from 'pg';
 import { GenericContainer, getContainerRuntimeClient } from 'testcontainers';
 import { imageFor, OWNER_LABEL, sweepContainers } from './container-engine';
+import { ContainerRuns } from './container-runs';
 import { freePort } from './free-port';
 import type { LocalPostgres } from './local-postgres';
 import { descendantsOf, signal } from './process-tree';
@@ -21,6 +22,7 @@ export async function startPostgresContainer(settings: Readonly<Record<string, s
     .withExposedPorts({ container: 5432, host: port })
     .withEnvironment({ POSTGRES_HOST_AUTH_METHOD: 'trust', POSTGRES_INITDB_ARGS: '--locale=C.UTF-8', TZ: 'UTC' })
     .withCommand(['postgres', ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])])
+    .withWaitStrategy(new ContainerRuns())
     .withStartupTimeout(START_TIMEOUT_MS)
     .start();
   const handle = client.container.getById(container.getId());

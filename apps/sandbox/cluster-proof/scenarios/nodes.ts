@@ -14,6 +14,7 @@ export const drain: Scenario = {
   hypothesis: 'draining a node under load honours the budgets: no request fails, no service is ever without a ready pod',
   async run(proof) {
     const node = await spareNode(proof);
+    await inhabit(proof, node);
     try {
       await proof.underLoad({ label: 'drain', failures: 'none' }, async () => {
         const before = await settlementPods(proof);
@@ -47,6 +48,7 @@ export const nodeLoss: Scenario = {
   hypothesis: 'a node that loses power under load is replaced by the others without anybody doing anything',
   async run(proof) {
     const node = await spareNode(proof);
+    await inhabit(proof, node);
     try {
       await proof.underLoad({ label: 'node-loss', failures: 'allowed' }, async () => {
         const lost = (await settlementPods(proof)).filter((pod) => pod.spec.nodeName === node);
@@ -75,6 +77,33 @@ async function spareNode(proof: Proof): Promise<string> {
   const [most] = counted.sort((a, b) => b.pods - a.pods);
   if (most === undefined) throw new Error('there is no node that can be spared');
   return most.name;
+}
+
+/**
+ * Sees to it that every service has a pod on the node, or its loss would prove little: pods stay where they went when a node was drained
+ * before, and leave it empty. Throws when the scheduler puts them elsewhere all the same.
+ */
+async function inhabit(proof: Proof, node: string): Promise<void> {
+  const absent = await servicesWithoutPodOn(proof, node);
+  if (absent.length === 0) return;
+  const others = (await proof.cluster.nodes()).map(({ name }) => name).filter((name) => name !== node);
+  const wanted = await replicas(proof);
+  try {
+    await proof.cluster.kubectl(['cordon', ...others]);
+    const pods = await settlementPods(proof);
+    const moved = absent.flatMap((service) => pods.find((pod) => pod.metadata.labels?.['app.kubernetes.io/component'] === service)?.metadata.name ?? []);
+    await proof.cluster.kubectl(['delete', 'pod', '-n', namespaces.settlement, '--wait=false', ...moved]);
+    await Promise.all(absent.map((service) => podsReady(proof.cluster, namespaces.settlement, selectorOf(service), wanted.get(service) ?? 1, RECOVERED_WITHIN_MS)));
+  } finally {
+    await proof.cluster.kubectl(['uncordon', ...others]);
+  }
+  const still = await servicesWithoutPodOn(proof, node);
+  if (still.length > 0) throw new Error(`${still.join(', ')} would not go to ${node}`);
+}
+
+async function servicesWithoutPodOn(proof: Proof, node: string): Promise<readonly string[]> {
+  const pods = await settlementPods(proof);
+  return serviceNames.filter((service) => !pods.some((pod) => pod.metadata.labels?.['app.kubernetes.io/component'] === service && pod.spec.nodeName === node));
 }
 
 async function settlementPods(proof: Proof): Promise<readonly Pod[]> {

@@ -14,6 +14,7 @@ import { deploymentFolder, deploymentSecrets } from './deployment-secrets';
 import { imagesOnNodes } from './images-on-nodes';
 import { namespaces, nodePorts, releases } from './installation';
 import { takeUpInterrupted } from './interrupted-release';
+import { foundationTags } from './unchanged-images';
 import { describeUnready, isReady, podsOf, type Pod } from './unready';
 
 export interface DeployOptions {
@@ -21,6 +22,7 @@ export interface DeployOptions {
   readonly tag: string;
   /** Of Postgres' and Kafka's, where they stay what they are. */
   readonly dataTag?: string;
+  readonly chainTag?: string;
   /** For the chart's Helm operation; with less, a slow machine is taken for a broken one. */
   readonly timeoutMs?: number;
   /** Further `--set` arguments, last and so strongest. */
@@ -40,7 +42,7 @@ const PROGRESS_MS = 5_000;
 export async function deploy(cluster: Cluster, options: DeployOptions): Promise<void> {
   await namespacesExist(cluster);
   options.say('installing the chain (anvil, USDC, the contracts)');
-  await helmUpgrade(cluster, options, releases.chain, namespaces.chain, ['--set-string', `image.tag=${options.dataTag ?? options.tag}`], chainChart, CHAIN_TIMEOUT_MS);
+  await helmUpgrade(cluster, options, releases.chain, namespaces.chain, ['--set-string', `image.tag=${options.chainTag ?? options.tag}`], chainChart, CHAIN_TIMEOUT_MS);
   const contracts = await deployedContracts(cluster);
   options.say(`the chain is up: chain ${contracts.chainId}, vault ${contracts.vault}`);
   await upgradeSettlement(cluster, contracts, options);
@@ -158,7 +160,8 @@ export async function deployTo(local: LocalCluster, argv: readonly string[], sig
     await operatorsThere(local, cluster, say, signal);
     await takeUpInterrupted(cluster, namespaces.chain, releases.chain, say);
     await takeUpInterrupted(cluster, namespaces.settlement, releases.settlement, say);
-    await deploy(cluster, { tag, timeoutMs, say });
+    const { data: dataTag, chain: chainTag } = await foundationTags(cluster, tag);
+    await deploy(cluster, { tag, dataTag, chainTag, timeoutMs, say });
   });
   const [first] = await cluster.nodes();
   const host = first?.address ?? '';

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { systemClock } from '@settlement/config/system-ports';
 import { OperationalError } from '@settlement/kernel/errors';
-import { buildImages, verifyImage, type BuildImagesOptions } from '../images/build-images';
+import { buildImages, verifyImages, type BuildImagesOptions } from '../images/build-images';
 import { imageNames, type ImageName } from '../images/catalogue';
 import { engineNames, type EngineName } from '../images/engine';
 
@@ -14,7 +14,7 @@ docker, podman or buildah, whichever answers. What has not changed is not built 
   --tag T           instead of a digest of all that goes in
   --engine E        ${engineNames.join(', ')}
   --no-cache        build everything again
-  --verify A        build one again from nothing and compare the digests (exit code 1 when they differ)
+  --verify A,B      build these, or all, again from nothing and compare the digests (exit code 1 when one differs)
   --verbose         show every line of the engine
   --json            print [{image, digest, tar, bytes, sbom}] and nothing else to standard output
   --help            this text
@@ -26,7 +26,7 @@ Archives and bills of materials lie in the cache, ~/.cache/settlement/images/TAG
 
 interface Wishes extends Pick<BuildImagesOptions, 'engine' | 'tag' | 'only' | 'noCache'> {
   readonly json: boolean;
-  readonly verify?: ImageName;
+  readonly verify?: readonly ImageName[];
   readonly verbose: boolean;
 }
 
@@ -53,19 +53,21 @@ function parse(args: readonly string[]): Wishes | 'help' {
   const isEngine = (text: string): text is EngineName => (engineNames as readonly string[]).includes(text);
   if (engine !== undefined && !isEngine(engine)) throw new Error(`--engine must be one of ${engineNames.join(', ')}, not '${engine}'`);
   const isImage = (text: string): text is ImageName => (imageNames as readonly string[]).includes(text);
-  if (verify !== undefined && !isImage(verify)) throw new Error(`--verify knows no '${verify}': ${imageNames.join(', ')}`);
-  const names = only?.split(',').map((name) => name.trim().replace(/^settlement-/, '')).filter((name) => name !== '');
-  const stranger = names?.find((name) => !isImage(name));
-  if (stranger !== undefined) throw new Error(`--only knows no '${stranger}': ${imageNames.join(', ')}`);
-  if (names?.length === 0) throw new Error('--only names no image');
+  const listed = (option: string, text: string): readonly ImageName[] => {
+    const names = text.split(',').map((name) => name.trim().replace(/^settlement-/, '')).filter((name) => name !== '');
+    const stranger = names.find((name) => !isImage(name));
+    if (stranger !== undefined) throw new Error(`${option} knows no '${stranger}': ${imageNames.join(', ')}`);
+    if (names.length === 0) throw new Error(`${option} names no image`);
+    return names.filter(isImage);
+  };
   return {
     json: values.json,
     verbose: values.verbose,
     noCache: values['no-cache'],
     ...(tag === undefined ? {} : { tag }),
     ...(engine === undefined ? {} : { engine }),
-    ...(verify === undefined ? {} : { verify }),
-    ...(names === undefined ? {} : { only: names.filter(isImage) }),
+    ...(verify === undefined ? {} : { verify: verify === 'all' ? imageNames : listed('--verify', verify) }),
+    ...(only === undefined ? {} : { only: listed('--only', only) }),
   };
 }
 
@@ -95,7 +97,7 @@ const startedMs = systemClock.monotonicMs();
 try {
   const options: BuildImagesOptions = { ...wishes, nowMs: systemClock.nowMs(), say, signal: stopping.signal, ...(verbose ? { onLine: say } : {}) };
   if (verify === undefined) await buildAll(options);
-  else await verifyOne(verify, options);
+  else await verifyAll(verify, options);
 } catch (error) {
   if (stopping.signal.aborted) {
     say('stopped; what is whole stays in the cache');
@@ -117,10 +119,11 @@ async function buildAll(options: BuildImagesOptions): Promise<void> {
   say(`${images.length} images with tag ${tag}, ${made === 0 ? 'all from the cache' : `${made} made`}, ${took()}`);
 }
 
-async function verifyOne(name: ImageName, options: BuildImagesOptions): Promise<void> {
-  const { image, first, again } = await verifyImage(name, options);
-  const same = first === again;
-  if (json) process.stdout.write(`${JSON.stringify({ image, first, again, same })}\n`);
-  say(`${same ? '✓' : '✗'} ${image}: ${first}\n  built again from nothing: ${again} (${took()})`);
-  if (!same) process.exitCode = 1;
+async function verifyAll(names: readonly ImageName[], options: BuildImagesOptions): Promise<void> {
+  const verified = (await verifyImages(names, options)).map((each) => ({ ...each, same: each.first === each.again }));
+  if (json) process.stdout.write(`${JSON.stringify(verified)}\n`);
+  for (const { image, first, again, same } of verified) say(`${same ? '✓' : '✗'} ${image}: ${first}\n  built again from nothing: ${again}`);
+  const differing = verified.filter(({ same }) => !same).length;
+  say(`${verified.length - differing} of ${verified.length} images have the same digest again, ${took()}`);
+  if (differing > 0) process.exitCode = 1;
 }

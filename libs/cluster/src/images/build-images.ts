@@ -109,30 +109,44 @@ export interface Verification {
   readonly again: string;
 }
 
-/** Builds one image again from nothing (no layer of a former build) and answers both digests. */
-export function verifyImage(name: ImageName, options: BuildImagesOptions): Promise<Verification> {
+/**
+ * Builds images again from nothing (no layer of a former build) and answers both digests of each. The stages that all images of our
+ * code share are built once for all of them, from nothing as well.
+ */
+export function verifyImages(names: readonly ImageName[], options: BuildImagesOptions): Promise<readonly Verification[]> {
   return alone(buildsOfImages(), options.say, options.signal, async () => {
-    const { images, tag } = await build({ ...options, only: [name] });
-    const [first] = images;
-    if (first === undefined) throw new OperationalError('IMAGE_LOST', `${name} was not built`, 'not-done');
+    const { images, tag } = await build({ ...options, only: names });
     const quiet: CommandOptions = options.signal === undefined ? {} : { signal: options.signal };
+    const commands: CommandOptions = { ...quiet, ...(options.onLine === undefined ? {} : { onLine: options.onLine }) };
     const engine = await findEngine(options.engine, quiet);
     const bases = await basesFor(engine, options.nowMs, options.say, quiet);
     // Of all images: each one's bill of materials is part of the layer that the builder makes for all.
     const inputs = await inputsOf(imageNames, bases.identity, quiet);
-    const input = inputsFor(inputs, name);
-    const reference = referenceOf(name, `again-${input.digest.slice(0, 24)}`);
-    options.say(`  building ${first.image} again from nothing …`);
-    const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
+    const facts = factsOf(inputs);
+    const builder = {};
+    const references: string[] = [];
     try {
-      const again = { ...options, noCache: true };
-      await engine.build(await requestOf({ name, tag, input, facts: factsOf(inputs), builder: {}, engine, bases, options: again, commands: quiet, quiet }, reference, folder), { ...quiet, ...(options.onLine === undefined ? {} : { onLine: options.onLine }) });
-      return { image: first.image, first: first.digest, again: (await engine.idOf(reference, quiet)) ?? 'lost' };
+      const verified: Verification[] = [];
+      for (const { image, digest: first } of images) {
+        const name = names[verified.length];
+        if (name === undefined) throw new OperationalError('IMAGE_LOST', `${image} was not asked for`, 'not-done');
+        const input = inputsFor(inputs, name);
+        const reference = referenceOf(name, `again-${input.digest.slice(0, 24)}`);
+        references.push(reference);
+        options.say(`  building ${image} again from nothing …`);
+        const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
+        try {
+          await construct({ name, tag, input, facts, builder, engine, bases, options: { ...options, noCache: true }, commands, quiet }, reference, folder);
+        } finally {
+          rmSync(folder, { recursive: true, force: true });
+        }
+        verified.push({ image, first, again: (await engine.idOf(reference, quiet)) ?? 'lost' });
+      }
+      return verified;
     } finally {
       await engine.removeRemains();
-      await engine.remove([reference]);
+      await engine.remove(references);
       await engine.prune();
-      rmSync(folder, { recursive: true, force: true });
     }
   });
 }
@@ -177,8 +191,7 @@ async function make(making: Making): Promise<ImageRecord> {
     options.say(`  + ${image} …`);
     const folder = mkdtempSync(join(tmpdir(), 'settlement-images-'));
     try {
-      const request = await requestOf(making, own, folder);
-      await engine.build(isProgramImage(name) && engine.name !== 'docker' ? await onBuilder(making, request, folder) : request, making.commands);
+      await construct(making, own, folder);
     } catch (error) {
       await engine.removeRemains();
       throw error;
@@ -197,6 +210,11 @@ async function make(making: Making): Promise<ImageRecord> {
   writeRecord(tag, name, record);
   options.say(`  ${known === undefined ? '✓' : '~'} ${image} (${(record.bytes / 1e6).toFixed(0)} MB, ${((performance.now() - startedMs) / 1000).toFixed(1)} s)`);
   return record;
+}
+
+async function construct(making: Making, reference: string, folder: string): Promise<void> {
+  const request = await requestOf(making, reference, folder);
+  await making.engine.build(isProgramImage(making.name) && making.engine.name !== 'docker' ? await onBuilder(making, request, folder) : request, making.commands);
 }
 
 /**
