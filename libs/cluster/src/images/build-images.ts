@@ -251,6 +251,8 @@ async function requestOf({ name, facts, bases, options }: Making, reference: str
   }
   return {
     ...common,
+    // As above: what is taken from a former build's cache has that one's times. They are built when they change, which is seldom.
+    noCache: true,
     dockerfile: join(images, name, 'Dockerfile'),
     context: join(images, name),
     args: { BASE: bases.debian, REVISION: revision, CREATED: created },
