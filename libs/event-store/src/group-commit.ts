@@ -80,7 +80,7 @@ export class GroupCommit {
       // A process that stands still between its locks and its COMMIT must not stop the partition's other writers for long.
       idle_in_transaction_session_timeout: '10000',
     });
-    this.lostServers = new LostServerWatch(config, writer.clock);
+    this.lostServers = new LostServerWatch(connectionConfig(url, `settlement-${writer.source}-look`), writer.clock);
     this.lanes = Array.from({ length: limits.lanesMax }, () => new Lane(config, this.heads, this.lostServers));
   }
 
