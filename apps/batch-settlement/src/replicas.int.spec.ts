@@ -1,9 +1,8 @@
 import { systemClock } from '@settlement/config/system-ports';
-import { RpcRefused } from '@settlement/rpc/rpc-error';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startChain, type TestChain } from '../test/chain-fixture';
 import { collected, registered, type TestMerchant } from '../test/ledger-fixture';
-import { startFleet, type Fleet, type GrpcPeers, type SettlementProcess } from '../test/service-fixture';
+import { knownBalanceOf, settlesTo, startFleet, type Fleet, type GrpcPeers, type SettlementProcess } from '../test/service-fixture';
 
 type Call = Parameters<GrpcPeers['before']>[0];
 
@@ -52,18 +51,11 @@ describe('two processes on the same databases', () => {
   const paidOut = async (at: SettlementProcess, merchant: TestMerchant, amount: bigint) => {
     for (let attempt = 0; attempt < 800; attempt += 1) {
       await fleet.execute();
-      const known = await at.client.getMerchantBalance({ merchantId: merchant.merchantId }).catch((error: unknown) => {
-        if (error instanceof RpcRefused) return undefined;
-        throw error;
-      });
-      if (known?.balances[0]?.paidOutMinor === amount.toString()) return;
+      if ((await knownBalanceOf(at, merchant))?.paidOutMinor === amount.toString()) return;
       await systemClock.sleep(50);
     }
     throw new Error(`no payout of ${amount} within 40 s: ${at.log().slice(-4_000)}`);
   };
-
-  const settlesTo = (merchant: TestMerchant) =>
-    [...fleet.peers.intents.values()].filter(({ kind }) => kind?.$case === 'settle' && kind.value.payouts.some(({ to }) => to === merchant.payoutAddress));
 
   const equalsTheChain = async (at: SettlementProcess) => {
     await chain.mine(2);
@@ -83,7 +75,7 @@ describe('two processes on the same databases', () => {
     await pay(merchant, 21n);
     await dead;
     await paidOut(other, merchant, 21n);
-    expect(settlesTo(merchant)).toHaveLength(1);
+    expect(settlesTo(fleet, merchant)).toHaveLength(1);
     await equalsTheChain(other);
   });
 
@@ -106,8 +98,8 @@ describe('two processes on the same databases', () => {
     await paidOut(fleet, second, 32n);
     await pay(first, 33n);
     await Promise.all([paidOut(fleet, first, 64n), paidOut(other, first, 64n)]);
-    expect(settlesTo(first)).toHaveLength(2);
-    expect(settlesTo(second)).toHaveLength(1);
+    expect(settlesTo(fleet, first)).toHaveLength(2);
+    expect(settlesTo(fleet, second)).toHaveLength(1);
     await equalsTheChain(fleet);
   });
 });

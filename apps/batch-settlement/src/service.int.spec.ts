@@ -2,11 +2,10 @@ import { parse } from 'csv-parse/sync';
 import { BatchState, PayoutState } from '@settlement/proto/batch/v1/batch';
 import { systemClock } from '@settlement/config/system-ports';
 import type { EvmAddress } from '@settlement/kernel/address';
-import { RpcRefused } from '@settlement/rpc/rpc-error';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startChain, type TestChain } from '../test/chain-fixture';
 import { CHAIN, collected, newId, refundRequested, registered, TOKEN, type TestMerchant } from '../test/ledger-fixture';
-import { startFleet, type Fleet } from '../test/service-fixture';
+import { knownBalanceOf, settlesTo, startFleet, type Fleet } from '../test/service-fixture';
 
 describe('the service as a process', () => {
   let chain: TestChain;
@@ -37,16 +36,10 @@ describe('the service as a process', () => {
     const { balances } = await fleet.client.getMerchantBalance({ merchantId });
     return balances[0];
   };
-  /** Undefined while the merchant's facts are not delivered yet. */
-  const knownBalanceOf = (merchant: TestMerchant) =>
-    balanceOf(merchant).catch((error: unknown) => {
-      if (error instanceof RpcRefused) return undefined;
-      throw error;
-    });
   const paidOut = (merchant: TestMerchant, amount: bigint) =>
     eventually(async () => {
       await fleet.execute();
-      const known = await knownBalanceOf(merchant);
+      const known = await knownBalanceOf(fleet, merchant);
       return known?.paidOutMinor === amount.toString() ? known : undefined;
     }, `a payout of ${amount}`);
   const reconcile = async () => {
@@ -123,8 +116,7 @@ describe('the service as a process', () => {
   describe('killed with SIGKILL', () => {
     const settleOnce = async (merchant: TestMerchant, amount: bigint) => {
       await paidOut(merchant, amount);
-      const mine = [...fleet.peers.intents.values()].filter((i) => i.kind?.$case === 'settle' && i.kind.value.payouts.some((p) => p.to === merchant.payoutAddress));
-      expect(mine).toHaveLength(1);
+      expect(settlesTo(fleet, merchant)).toHaveLength(1);
       expect(await reconcile()).toMatchObject({ breaks: 0n, ledgerVaultMinor: '0', tokenBalanceMinor: '0' });
     };
     const dieOn = (call: 'screenMany' | 'reserveMany' | 'submitMany') =>
@@ -170,7 +162,7 @@ describe('the service as a process', () => {
     const payments = Array.from({ length: 2_500 }, () => collected(merchant, 1n));
     await fleet.publish(registered(merchant), ...payments);
     await eventually(async () => {
-      const balance = await knownBalanceOf(merchant);
+      const balance = await knownBalanceOf(fleet, merchant);
       return balance !== undefined && BigInt(balance.payableMinor) + BigInt(balance.inBatchMinor) === 2_500n ? true : undefined;
     }, 'the accruals');
     let csv = '';

@@ -9,17 +9,18 @@ import type { TokenUnits } from '@settlement/kernel/money';
 import { freePort } from '@settlement/local-stack/free-port';
 import type { LocalPostgres } from '@settlement/local-stack/local-postgres';
 import { startPostgres } from '@settlement/local-stack/postgres';
-import { BatchSettlementServiceService } from '@settlement/proto/batch/v1/batch';
+import { BatchSettlementServiceService, type MerchantBalance } from '@settlement/proto/batch/v1/batch';
 import { MerchantRegistered, PaymentCollected, RefundRequested } from '@settlement/proto/gateway/v1/events';
 import { PaymasterServiceService, ReservationState, ReserveOutcome, SponsorReason } from '@settlement/proto/paymaster/v1/paymaster';
 import { TransactionFinalized } from '@settlement/proto/relayer/v1/events';
 import { IntentReason, RelayerServiceService, SubmitOutcome, type DescribeChainResponse, type SubmitRequest } from '@settlement/proto/relayer/v1/relayer';
 import { ScreeningReason, ScreeningServiceService, Verdict, type ScreenRequest } from '@settlement/proto/screening/v1/screening';
 import { grpcClient, type RpcClient } from '@settlement/rpc/grpc-client';
+import { RpcRefused } from '@settlement/rpc/rpc-error';
 import type { RpcService } from '@settlement/rpc/service-definition';
 import { rpcService, startGrpcServer, type RpcImplementation, type RunningGrpcServer } from '@settlement/rpc/grpc-server';
 import type { TestChain } from './chain-fixture';
-import { CHAIN, TOKEN, type GatewayFact } from './ledger-fixture';
+import { CHAIN, TOKEN, type GatewayFact, type TestMerchant } from './ledger-fixture';
 
 const root = join(import.meta.dirname, '../../..');
 
@@ -248,6 +249,21 @@ export async function startFleet(chain: TestChain, environment: Readonly<Record<
       rmSync(program, { force: true });
     },
   };
+}
+
+/** The merchant's first balance as `at` sees it; undefined while the merchant's facts are not delivered there yet. */
+export async function knownBalanceOf(at: SettlementProcess, { merchantId }: TestMerchant): Promise<MerchantBalance | undefined> {
+  try {
+    return (await at.client.getMerchantBalance({ merchantId })).balances[0];
+  } catch (error) {
+    if (error instanceof RpcRefused) return undefined;
+    throw error;
+  }
+}
+
+/** The settlements that were handed in and pay this merchant. */
+export function settlesTo({ peers }: Fleet, { payoutAddress }: TestMerchant): readonly SubmitRequest[] {
+  return [...peers.intents.values()].filter(({ kind }) => kind?.$case === 'settle' && kind.value.payouts.some(({ to }) => to === payoutAddress));
 }
 
 function settlementProcess(program: string, environment: Readonly<Record<string, string>>, grpcPort: number, opsPort: number): SettlementProcess {

@@ -25,14 +25,14 @@ export const observability: Scenario = {
     const startedAtMs = performance.now();
     const wanted = ['gateway', 'relayer', 'paymaster', 'batch-settlement', 'compliance-screening', 'postgres'];
     let seen: readonly Target[] = [];
+    const missing = (): readonly string[] => wanted.filter((name) => !seen.some(({ labels }) => (labels['job'] ?? '').includes(name)));
     // A target that was just found is neither up nor down, and one of a pod that has just gone is down until the next look for pods.
     const up = await until(180_000, async () => {
       seen = (await ask<{ activeTargets: readonly Target[] }>(proof, '/api/v1/targets?state=active'))?.activeTargets ?? seen;
-      return wanted.every((name) => seen.some(({ labels }) => (labels['job'] ?? '').includes(name))) && seen.every(({ health }) => health === 'up') ? true : undefined;
+      return missing().length === 0 && seen.every(({ health }) => health === 'up') ? true : undefined;
     });
     const away = seen.filter(({ health }) => health !== 'up').map(({ labels, health, lastError }) => `${labels['job'] ?? ''} ${labels['pod'] ?? ''} is ${health} ${lastError}`);
-    const missing = wanted.filter((name) => !seen.some(({ labels }) => (labels['job'] ?? '').includes(name))).map((name) => `no target of ${name}`);
-    proof.check('every target is up', up === true, `${seen.length} targets; ${[...missing, ...away].join('; ') || 'none down'}`);
+    proof.check('every target is up', up === true, `${seen.length} targets; ${[...missing().map((name) => `no target of ${name}`), ...away].join('; ') || 'none down'}`);
     proof.figure('targets found and scraped after', seconds(performance.now() - startedAtMs));
     const rules = await until(60_000, async () => {
       const answer = await ask<{ groups: readonly { name: string; rules: readonly { name: string; health: string; lastError?: string }[] }[] }>(proof, '/api/v1/rules');
