@@ -89,8 +89,8 @@ class ScreeningModule implements OnModuleInit, BeforeApplicationShutdown {
         },
         {
           provide: SCREENER,
-          inject: [EVENT_STORE, LISTS, CLOCK, SCREENING_METRICS],
-          useFactory: (store: PostgresEventStore, lists: ListRegistry, clock: Clock, metrics: ScreeningMetrics) =>
+          inject: [EVENT_STORE, LIST_POLLER, CLOCK, SCREENING_METRICS],
+          useFactory: (store: PostgresEventStore, lists: ListPoller, clock: Clock, metrics: ScreeningMetrics) =>
             new Screener({ store, lists, digest: partiesDigest(config.PARTIES_DIGEST_KEYS), clock, metrics }),
         },
       ],

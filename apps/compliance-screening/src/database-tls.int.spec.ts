@@ -20,7 +20,7 @@ let service: ServiceUnderTest;
 
 /** Written by the server itself, into its own folder: that is where it is, on this machine or in a container. */
 async function writeAtServer(file: string, text: string): Promise<void> {
-  await admin.query(`COPY (SELECT 1) TO PROGRAM 'echo ${Buffer.from(text).toString('base64')} | base64 -d > ${file} && chmod 600 ${file}'`);
+  await admin.query(`COPY (VALUES ('${Buffer.from(text).toString('base64')}')) TO PROGRAM 'base64 -d > ${file} && chmod 600 ${file}'`);
 }
 
 const urlWith = (query: string): string => `${postgres.urlFor('compliance_screening')}?${query}`;
@@ -54,7 +54,7 @@ describe('a database over TLS', () => {
   it('is reached over TLS by every connection of the migration and of the service', async () => {
     // Whoever connects without TLS is turned away from here on.
     const [hba] = (await admin.query<{ hba_file: string }>('SHOW hba_file')).rows;
-    await admin.query(`COPY (SELECT 1) TO PROGRAM 'printf "hostssl compliance_screening all all trust\\nhost postgres all all trust\\n" > ${hba?.hba_file}'`);
+    await admin.query(`COPY (VALUES ('hostssl compliance_screening all all trust'), ('host postgres all all trust')) TO '${hba?.hba_file}'`);
     await admin.query('SELECT pg_reload_conf()');
     service.start({ DATABASE_URL: verified('ca.crt') }, ['migrate']);
     expect(await service.ended()).toBe(0);

@@ -56,6 +56,11 @@ export class PgListArchive implements ListArchive {
     }));
   }
 
+  async listIds(): Promise<readonly string[]> {
+    const rows = await this.reader.query<{ list_id: string }>('SELECT DISTINCT list_id FROM list_version ORDER BY list_id', []);
+    return rows.map(({ list_id }) => list_id);
+  }
+
   async files(listId: string, sha256: string): Promise<readonly ListFile[]> {
     const rows = await this.reader.query<{ name: string; bytes: Uint8Array | null }>(
       `SELECT f.value ->> 'name' AS name, l.bytes

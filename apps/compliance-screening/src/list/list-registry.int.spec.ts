@@ -44,7 +44,7 @@ const write = (version: string, count = 20, listId = 'ofac', into = folder): voi
 const types = async (listId: string): Promise<readonly string[]> => (await store.readStream(listStream(listId))).map(({ type }) => type);
 
 beforeAll(async () => {
-  postgres = await startPostgres({ databases: Array.from({ length: 8 }, (_, i) => `screening${i}`) });
+  postgres = await startPostgres({ databases: Array.from({ length: 9 }, (_, i) => `screening${i}`) });
 });
 afterAll(async () => {
   await store?.close();
@@ -108,6 +108,21 @@ describe('list registry on Postgres', () => {
     }
   });
 
+  it('decides with a list that only another replica has seen, as soon as it was recorded', async () => {
+    const elsewhere = mkdtempSync(join(tmpdir(), 'settlement-lists-elsewhere-'));
+    try {
+      write('v1');
+      write('v1', 20, 'ofac', elsewhere);
+      const [first, second] = [registry(), registry({ folder: new DirectoryListFolder(elsewhere) })];
+      for (const lists of [first, second]) await lists.poll();
+      write('v7', 20, 'eu');
+      for (const lists of [first, second]) await lists.poll();
+      expect(labels(second)).toEqual(['ofac@v1', 'eu@v7']);
+    } finally {
+      rmSync(elsewhere, { recursive: true, force: true });
+    }
+  });
+
   it('records one event when two replicas load the same version at once', async () => {
     write('v1');
     const both = [registry(), registry()];
@@ -156,7 +171,7 @@ describe('list registry on Postgres', () => {
     write('v1');
     const lists = registry();
     await lists.poll();
-    const screener = new Screener({ store, lists, digest, clock, metrics });
+    const screener = new Screener({ store, lists: { current: async () => lists.usable() }, digest, clock, metrics });
     const query: Query = { subject: Subject.SUBJECT_PAYMENT, subjectId: 'pay_1', parties: [{ role: Role.ROLE_PAYER, chainId: 'eip155:1', address: LISTED, name: 'Sandbox Testov' }] };
     const [decided] = await screener.screenMany([{ screeningId: 'scr_1' as ScreeningId, ...query }], '');
     if (decided === undefined) throw new Error('not decided');

@@ -60,8 +60,14 @@ interface KnownList {
 export class ListRegistry {
   private readonly lists = new Map<string, KnownList>();
   private polled = false;
+  private readAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(private readonly options: ListRegistryOptions) {}
+
+  /** Monotonic time at which the last complete reading of the record of all lists began. */
+  get recordReadAtMs(): number {
+    return this.readAtMs;
+  }
 
   /** The active version of every list, or why there is no complete set. */
   usable(): UsableLists {
@@ -96,10 +102,13 @@ export class ListRegistry {
       // The archive may still have a last good version: load that first, then say what is wrong with the folder.
       unreadable = error instanceof Error ? error : new Error(String(error));
     }
-    if (!this.polled) for (const { listId } of await this.options.archive.versions()) this.known(listId);
+    const readAtMs = this.options.clock.monotonicMs();
+    // Each time: a list that another process has seen first (a ConfigMap reaches nodes up to a minute apart) binds this one as well.
+    for (const listId of await this.options.archive.listIds()) this.known(listId);
     for (const listId of folders.keys()) this.known(listId);
+    for (const known of this.lists.values()) await this.catchUp(known);
+    this.readAtMs = readAtMs;
     for (const known of this.lists.values()) {
-      await this.catchUp(known);
       const folder = folders.get(known.listId);
       if (folder !== undefined && folder.fingerprint !== known.seen) await this.propose(known, folder);
     }

@@ -6,6 +6,8 @@ import type { ListShape } from '../list/list-guard';
 export interface ListArchive {
   /** In the order of loading. */
   versions(): Promise<readonly ArchivedVersion[]>;
+  /** Of every list that has ever had an accepted version. */
+  listIds(): Promise<readonly string[]>;
   files(listId: string, sha256: string): Promise<readonly ListFile[]>;
   /** Within the transaction that appends `ListVersionLoaded`. */
   keep(tx: Transaction, version: ArchivedVersion, files: readonly ListFile[]): Promise<void>;

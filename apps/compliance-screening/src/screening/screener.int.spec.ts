@@ -31,7 +31,7 @@ const ask = (id: string, address = CLEAN): Screening => ({
 let postgres: LocalPostgres;
 let store: PostgresEventStore;
 const screener = (over: Partial<ScreenerOptions> = {}): Screener =>
-  new Screener({ store, lists: { usable: () => listed(LISTED) }, digest: partiesDigest([KEYS[0]]), clock: systemClock, metrics, ...over });
+  new Screener({ store, lists: { current: async () => listed(LISTED) }, digest: partiesDigest([KEYS[0]]), clock: systemClock, metrics, ...over });
 
 beforeAll(async () => {
   postgres = await startPostgres({ databases: ['screening'] });
@@ -45,7 +45,7 @@ afterAll(async () => {
 describe('screener on Postgres', () => {
   it('answers a batch in the order asked, old and new and repeated items mixed', async () => {
     const [old] = await screener().screenMany([ask('m1', LISTED)], '');
-    const answers = await screener({ lists: { usable: () => listed() } }).screenMany([ask('m2'), ask('m1', LISTED), ask('m3', LISTED), ask('m2')], '');
+    const answers = await screener({ lists: { current: async () => listed() } }).screenMany([ask('m2'), ask('m1', LISTED), ask('m3', LISTED), ask('m2')], '');
     expect(answers.map(({ screeningId, verdict }) => [screeningId, verdict])).toEqual([
       ['m2', Verdict.VERDICT_ALLOW],
       ['m1', Verdict.VERDICT_REJECT],
@@ -56,7 +56,7 @@ describe('screener on Postgres', () => {
   });
 
   it('gives two callers that ask at the same time one decision, although they see different lists', async () => {
-    const before = screener({ lists: { usable: () => listed() } });
+    const before = screener({ lists: { current: async () => listed() } });
     const after = screener();
     for (let round = 0; round < 20; round += 1) {
       const [[a], [b]] = await Promise.all([before.screenMany([ask(`race${round}`, LISTED)], ''), after.screenMany([ask(`race${round}`, LISTED)], '')]);
@@ -73,7 +73,7 @@ describe('screener on Postgres', () => {
         throw new AppendOutcomeUnknown('the connection was lost during COMMIT');
       },
     };
-    await expect(screener({ store: cutOff, lists: { usable: () => listed() } }).screenMany([ask('lost', LISTED)], '')).rejects.toMatchObject({ outcome: 'unknown' });
+    await expect(screener({ store: cutOff, lists: { current: async () => listed() } }).screenMany([ask('lost', LISTED)], '')).rejects.toMatchObject({ outcome: 'unknown' });
     const [found] = await screener().screenMany([ask('lost', LISTED)], '');
     expect(found?.verdict).toBe(Verdict.VERDICT_ALLOW);
   });
@@ -91,7 +91,7 @@ describe('screener on Postgres', () => {
   });
 
   it('decides and records nothing without usable lists', async () => {
-    await expect(screener({ lists: { usable: () => ({ ok: false, why: 'stale' }) } }).screenMany([ask('none')], '')).rejects.toMatchObject({ code: 'NO_USABLE_LIST', outcome: 'not-done' });
+    await expect(screener({ lists: { current: async () => ({ ok: false, why: 'stale' }) } }).screenMany([ask('none')], '')).rejects.toMatchObject({ code: 'NO_USABLE_LIST', outcome: 'not-done' });
     expect(await screener().find('none' as ScreeningId)).toBeUndefined();
   });
 });

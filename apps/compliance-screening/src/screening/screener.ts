@@ -20,7 +20,8 @@ export interface Screening extends Query {
 
 export interface ScreenerOptions {
   readonly store: EventStore;
-  readonly lists: { usable(): UsableLists };
+  /** Asked before each decision, never kept. */
+  readonly lists: { current(): Promise<UsableLists> };
   readonly digest: PartiesDigest;
   readonly clock: Clock;
   readonly metrics: ScreeningMetrics;
@@ -42,7 +43,7 @@ export class Screener {
    */
   async screenMany(screenings: readonly Screening[], traceparent: string): Promise<readonly ScreeningDecided[]> {
     const { store, metrics } = this.options;
-    const lists = this.lists();
+    const lists = await this.lists();
     const unique = this.distinct(screenings);
 
     const startedMs = this.options.clock.monotonicMs();
@@ -81,8 +82,8 @@ export class Screener {
     return event === undefined ? undefined : decodeDecided(event);
   }
 
-  private lists(): readonly ActiveList[] {
-    const usable = this.options.lists.usable();
+  private async lists(): Promise<readonly ActiveList[]> {
+    const usable = await this.options.lists.current();
     if (usable.ok) return usable.lists;
     // I3: no list, no go. Not a hold and not an allow: the caller waits and asks again.
     this.options.metrics.unavailable();
