@@ -59,6 +59,21 @@ describe('a database server that loses its power', () => {
     expect(store.hangingCommits()).toBe(0);
   }, 60_000);
 
+  it.each(['transact', 'read', 'append'])('is left for its successor also by a connection that it has let in and not answered once (%s)', async (kind) => {
+    const use = (): Promise<unknown> => {
+      if (kind === 'transact') return store.transact(0, (tx) => tx.query('SELECT 1'));
+      return kind === 'read' ? store.head(0) : store.append(item('let-in'));
+    };
+    await postgres.kill9();
+    await postgres.start();
+    address.loseOnceReady(`settlement-shop-${kind}`);
+    const startedAtMs = performance.now();
+    const outcomes: PromiseSettledResult<unknown>[] = [];
+    while (!address.hasLost || outcomes.at(-1)?.status !== 'fulfilled') outcomes.push(...(await Promise.allSettled([use()])));
+    expect(performance.now() - startedAtMs).toBeLessThan(15_000);
+    expect(store.hangingCommits()).toBe(0);
+  }, 60_000);
+
   it('is not mistaken for one whose commits wait: those are never cut', async () => {
     const client = new pg.Client({ connectionString: postgres.urlFor('postgres') });
     await client.connect();

@@ -72,7 +72,8 @@ export class LostServerWatch {
       if (found === undefined) return [];
       return clients.filter((client) => {
         const server = this.servers.get(client);
-        return this.inUse.has(client) && server !== undefined && (server !== found.server || !found.backends.includes(backendOf(client)));
+        // Unknown: not even that first, simple question was answered, in a time in which the server has let in the connection that asks here.
+        return this.inUse.has(client) && (server === undefined || server !== found.server || !found.backends.includes(backendOf(client)));
       });
     } catch {
       // Nobody answers at that address: whoever opens a new connection hears so; asked again in a moment.
