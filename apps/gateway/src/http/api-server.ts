@@ -16,6 +16,7 @@ import { fingerprintOf } from './fingerprint';
 import { parseIdempotencyKey } from './idempotency-key';
 import { Problem, problemOf } from './problem';
 import { RETRY_AFTER_SECONDS } from './problem-codes';
+import { StorePatience } from './store-patience';
 import type { IdempotencyClaim, Route, RouteAnswer, RouteRequest } from './route';
 
 export interface ApiServerOptions {
@@ -25,7 +26,7 @@ export interface ApiServerOptions {
   readonly adminToken: string;
   readonly rateLimit: TokenBuckets;
   readonly intake: CommandIntake;
-  /** How long a request is tried again by itself while the store is away. */
+  /** As in `StorePatience`. */
   readonly storePatienceMs: number;
   readonly clock: Clock;
   readonly ids: IdSource;
@@ -36,9 +37,6 @@ export interface ApiServerOptions {
 /** Far above any body of this API; what is larger is a mistake or an attack. */
 export const BODY_BYTES_MAX = 65_536;
 
-/** Between two tries while the store is away. */
-const STORE_RETRY_MS = 200;
-
 const SECURITY_HEADERS = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' } as const;
 
 /** Installs the whole API on a Fastify instance: one generic handler that the route table drives. */
@@ -46,8 +44,10 @@ export class ApiServer implements OnModuleDestroy {
   private stopping = false;
   private readonly requestSeconds: Histogram;
   private readonly problems: Counter;
+  private readonly patience: StorePatience;
 
   constructor(private readonly options: ApiServerOptions) {
+    this.patience = new StorePatience({ ...options, patienceMs: options.storePatienceMs });
     this.requestSeconds = new Histogram({
       name: 'gateway_http_request_duration_seconds',
       help: 'Time from the request to its answer.',
@@ -114,7 +114,7 @@ export class ApiServer implements OnModuleDestroy {
         const traceparent = traceparentOfSpan(span) || (typeof incoming === 'string' && traceparentOfSpan(trace.getSpan(parent))) || '';
         // Who asks is found out once: a request that is tried again costs its key one request.
         let admission: { readonly caller: Caller | undefined } | undefined;
-        const answer = await this.patiently(route, async () => {
+        const answer = await this.patience.answer(route, String(request.id), async () => {
           admission ??= { caller: await this.admit(route, request, reply) };
           return this.answer(route, request, admission.caller, traceparent);
         });
@@ -128,26 +128,6 @@ export class ApiServer implements OnModuleDestroy {
       throw error;
     } finally {
       span.end();
-    }
-  }
-
-  /**
-   * A database that changes its primary is away for some seconds, and every process meets that at once: there is nobody better to
-   * send the caller to. What was not done is done again here, as the caller would be told to do, and under an idempotency key also
-   * what may have been done. Crash meanwhile: the caller hears nothing and repeats, as ever.
-   */
-  private async patiently(route: Route, answer: () => Promise<RouteAnswer>): Promise<RouteAnswer> {
-    const { clock, storePatienceMs } = this.options;
-    const untilMs = clock.monotonicMs() + storePatienceMs;
-    for (;;) {
-      try {
-        return await answer();
-      } catch (error) {
-        const { code } = problemOf(error);
-        const repeatable = code === 'STORE_UNAVAILABLE' || (code === 'OUTCOME_UNKNOWN' && route.idempotent);
-        if (!repeatable || clock.monotonicMs() >= untilMs) throw error;
-      }
-      await clock.sleep(STORE_RETRY_MS);
     }
   }
 

@@ -55,6 +55,8 @@ export interface Route {
   readonly path: string;
   readonly access: Access;
   readonly idempotent: boolean;
+  /** Answers when the chain has, and has a limit of its own for that: what it waits for is not the store. */
+  readonly awaitsChain: boolean;
   readonly body: z.ZodType | undefined;
   readonly query: z.ZodObject | undefined;
   readonly params: z.ZodObject | undefined;
@@ -67,6 +69,7 @@ interface TypedRoute<B extends z.ZodType | undefined, Q extends z.ZodObject | un
   readonly path: string;
   readonly access: Access;
   readonly idempotent?: boolean;
+  readonly awaitsChain?: boolean;
   readonly body?: B;
   readonly query?: Q;
   readonly params?: P;
@@ -91,6 +94,7 @@ export function route<
     path: definition.path,
     access: definition.access,
     idempotent: definition.idempotent ?? false,
+    awaitsChain: definition.awaitsChain ?? false,
     body: definition.body,
     query: definition.query,
     params: definition.params,

@@ -101,6 +101,7 @@ export function facilitatorRoutes({ facilitator, networks, relayer, access, logg
     route({
       method: 'POST',
       path: '/x402/settle',
+      awaitsChain: true,
       access,
       body: request,
       documentation: {
