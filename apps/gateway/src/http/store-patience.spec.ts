@@ -100,8 +100,9 @@ describe('patience with the store', () => {
   });
 
   it('leaves a route that waits for the chain its own limit', async () => {
-    const { clock, outcome } = timeline();
+    const { clock, outcome, told } = timeline();
     const slow = (): Promise<RouteAnswer> => clock.sleep(60_000).then(() => ANSWER);
     expect(await outcome(routeOf({ awaitsChain: true, idempotent: false }), slow)).toMatchObject({ answer: ANSWER, atMs: 60_000 });
+    expect(told).toEqual([]);
   });
 });

@@ -11,7 +11,7 @@ const TOLD_MS = 5_000;
 /** Callers of payment APIs commonly wait for 30 s. */
 const ANSWERED_WITHIN_MS = 28_000;
 
-const FOREVER = new Promise<never>(() => undefined);
+const LATE = Symbol('LATE');
 
 export interface StorePatienceOptions {
   /** How long a request is tried again by itself while the store is away. 0: one try. */
@@ -43,15 +43,15 @@ export class StorePatience {
     const startedMs = clock.monotonicMs();
     const tries: string[] = [];
     const ended = new AbortController();
-    const late = route.awaitsChain ? undefined : clock.sleep(ANSWERED_WITHIN_MS, ended.signal).then(() => (ended.signal.aborted ? FOREVER : Promise.reject(lateProblem(route))));
-    // Nobody listens yet; whoever waits for a try does.
-    late?.catch(() => 'told below');
+    // What the chain takes its time for has a limit of its own.
+    const late = route.awaitsChain ? [] : [clock.sleep(ANSWERED_WITHIN_MS, ended.signal).then(() => LATE)];
     try {
       for (;;) {
         const triedMs = clock.monotonicMs();
         try {
-          const answering = attempt();
-          return await (late === undefined ? answering : Promise.race([answering, late]));
+          const first = await Promise.race([attempt(), ...late]);
+          if (typeof first === 'symbol') throw lateProblem(route);
+          return first;
         } catch (error) {
           const { code } = problemOf(error);
           tries.push(`${code} after ${Math.round(clock.monotonicMs() - triedMs)} ms${error instanceof Problem ? '' : `: ${error instanceof Error ? error.message : String(error)}`}`);
@@ -64,7 +64,7 @@ export class StorePatience {
     } finally {
       ended.abort();
       const tookMs = Math.round(clock.monotonicMs() - startedMs);
-      if (tookMs > TOLD_MS) logger.warn({ requestId, method: route.method, route: route.path, tookMs, tries: tries.length, lastTries: tries.slice(-5) }, 'a request waited for the store');
+      if (tookMs > TOLD_MS && (tries.length > 0 || !route.awaitsChain)) logger.warn({ requestId, method: route.method, route: route.path, tookMs, tries: tries.length, lastTries: tries.slice(-5) }, 'a request waited for the store');
     }
   }
 }
