@@ -92,7 +92,6 @@ function locked(work) {
   }
   const unlock = () => { try { unlinkSync(lock); } catch { /* already gone */ } };
   process.on('exit', unlock);
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
   try { return work(); } finally { unlock(); }
 }
 
@@ -141,10 +140,20 @@ function bundle(entry) {
 const quiet = ['--disable-warning=TimeoutNegativeWarning'];
 
 function run(file, args, nodeArgs = []) {
-  const child = spawn(join(bin, 'node'), ['--enable-source-maps', ...quiet, ...nodeArgs, file, ...args], { cwd: root, stdio: 'inherit', env: environment() });
-  // The terminal sends Ctrl-C to the whole group; a supervisor signals this process alone. Either way the child decides.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child = spawn(join(bin, 'node'), ['--enable-source-maps', ...quiet, ...nodeArgs, file, ...args], { cwd: root, stdio: 'inherit', env: environment() });
   child.on('exit', (code, signal) => process.exit(signal === null ? (code ?? 1) : 128 + ({ SIGINT: 2, SIGTERM: 15, SIGKILL: 9, SIGHUP: 1 }[signal] ?? 1)));
+}
+
+/**
+ * The program, once it runs. The terminal sends Ctrl-C to the whole group, a supervisor signals this process alone: either way the
+ * program decides when it has ended. A signal during the set-up is heard after the step that it came in, as steps are synchronous.
+ */
+let child;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    if (child === undefined) process.exit(130);
+    child.kill(signal);
+  });
 }
 
 const [command, ...args] = process.argv.slice(2);
