@@ -222,6 +222,8 @@ describe('relayer on a real chain', () => {
   it('signs nothing any more once another region holds the epoch of the log (I7)', async () => {
     const fenced = await startRelayer(world.environment('fenced'));
     try {
+      // A lane that runs is what is to be halted; one that is not held yet could not even be taken.
+      await until('its lane runs', async () => (await fenced.health.report()).ready, 30_000, () => fenced.health.report());
       const nonce = await world.relayerNonce();
       const waiting = world.collect({ payer: 20, validAfterS: BigInt(Math.floor(Date.now() / 1_000)) + 3n });
       await fenced.relayer.submission.submit([waiting], '');

@@ -246,6 +246,8 @@ describe('a chain that takes blocks back, under the whole system', () => {
       await systemClock.sleep(100);
     }
     const { blockNumber } = (await payment(id))['confirmation'] as { blockNumber: number };
+    // A violation is told once the new chain is as deep above the lost block as finality asks, and there is no block after these.
+    await mine(FINALITY_DEPTH + 1);
     // The collection and the payout, each as final as this chain gets.
     await rpc.call('anvil_reorg', [Number(await rpc.call('eth_blockNumber', [])) - blockNumber + 1, []]);
     await expect.poll(async () => ((await payment(id))['dispute'] as { code: string } | null)?.code, { timeout: 30_000, interval: 100 }).toBe('FINALITY_VIOLATED');
